@@ -1,0 +1,3 @@
+//! What development needs around the handler: host emulator, Graph and Entra simulators, Redis launcher, scenarios.
+
+pub mod oracle;

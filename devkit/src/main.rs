@@ -1,0 +1,2 @@
+//! `annika-dev`: the development tools as one command.
+fn main() {}

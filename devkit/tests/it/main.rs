@@ -1,0 +1,1 @@
+//! The devkit's own tests, as one binary.

@@ -1,0 +1,3 @@
+//! Annika: a Redis-first Microsoft 365 backend for AI agents, as one Azure Functions custom handler.
+
+pub mod clock;

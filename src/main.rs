@@ -1,0 +1,2 @@
+//! The handler's entry point.
+fn main() {}
