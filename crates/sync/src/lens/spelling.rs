@@ -63,7 +63,7 @@ pub(crate) fn new_member(doc: &Document, field: Field) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     NotStarted,
-    InProgress,
+    Started,
     Completed,
 }
 
@@ -75,7 +75,7 @@ impl Progress {
         match letters.as_str() {
             "completed" | "done" | "finished" => Some(Self::Completed),
             "notstarted" | "pending" => Some(Self::NotStarted),
-            "inprogress" => Some(Self::InProgress),
+            "inprogress" => Some(Self::Started),
             _ => None,
         }
     }
@@ -83,7 +83,7 @@ impl Progress {
     pub(crate) fn of_percent(percent: i64) -> Self {
         match percent {
             ..=0 => Self::NotStarted,
-            1..=99 => Self::InProgress,
+            1..=99 => Self::Started,
             _ => Self::Completed,
         }
     }
@@ -91,7 +91,7 @@ impl Progress {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NotStarted => "not_started",
-            Self::InProgress => "in_progress",
+            Self::Started => "in_progress",
             Self::Completed => "completed",
         }
     }
@@ -100,7 +100,7 @@ impl Progress {
     pub(crate) fn percent(self) -> i64 {
         match self {
             Self::NotStarted => 0,
-            Self::InProgress => 50,
+            Self::Started => 50,
             Self::Completed => 100,
         }
     }
