@@ -1,0 +1,444 @@
+//! The drain: groups of due tasks, each taken through its steps until it is finished or has to wait.
+
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, future::join_all, pin_mut, stream::FuturesUnordered};
+use serde_json::Value as Json;
+
+use super::{BATCH, Engine, outcome::After};
+use crate::{
+    lens::{Document, Field},
+    plan::{Action, Context, Step, plan},
+    state::{TaskState, digest},
+    world::{
+        Claim, Commit, CommitResult, Direction, Event, GraphOutcome, GraphRequest, Local, Next, Plans, RemoteCopy,
+        Snapshot, StoreError, World,
+    },
+};
+
+/// Steps of one task in one claim; more means that something goes round in circles.
+const ROUNDS: u32 = 10;
+/// How long the drain sleeps at most when nothing is due.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A claimed task on its way.
+pub(super) struct Task {
+    pub claim: Claim,
+    pub snapshot: Snapshot,
+    /// Planner's copy as Graph last sent it in this claim, with `details` inside.
+    pub raw: Option<Json>,
+    pub started: i64,
+    pub requests: u32,
+    pub op: &'static str,
+    pub uploaded: Vec<Field>,
+    /// What was stored as Planner's copy when the claim began.
+    stored_etags: (Option<String>, Option<String>),
+    /// Planner showed the task in this claim.
+    pub shown: bool,
+    /// Events that wait for the next commit.
+    pub events: Vec<Event>,
+    /// The mapping ends with the next commit, and the task is forgotten.
+    pub forget: bool,
+    pub unmap: Option<String>,
+}
+
+impl<W: World> Engine<W> {
+    pub(super) async fn drain_loop(&self) {
+        let mut running = FuturesUnordered::new();
+        let mut plans = Plans::default();
+        let mut plans_at = i64::MIN;
+        loop {
+            let mut idle = IDLE;
+            if !self.stopping() && running.len() < self.settings.concurrency {
+                let now = self.world.now_ms();
+                if now.saturating_sub(plans_at) > 5_000 {
+                    if let Ok(read) = self.world.plans().await {
+                        plans = read;
+                        plans_at = now;
+                    }
+                }
+                match self.world.claim(BATCH, self.settings.task_lease).await {
+                    Ok(claimed) if !claimed.claims.is_empty() => {
+                        running.push(self.work(claimed.claims, plans.clone()));
+                        continue;
+                    }
+                    Ok(claimed) => idle = claimed.next_in.unwrap_or(IDLE).min(IDLE),
+                    Err(error) => self.store_failed("claim", &error),
+                }
+            }
+            if self.stopping() && running.is_empty() {
+                return;
+            }
+            let nap = self.world.sleep(idle.max(Duration::from_millis(2))).fuse();
+            let mark = self.world.marked().fuse();
+            pin_mut!(nap, mark);
+            if running.is_empty() {
+                futures::select! { () = nap => {}, () = mark => {} }
+            } else {
+                futures::select! { _ = running.next() => {}, () = nap => {}, () = mark => {} }
+            }
+        }
+    }
+
+    /// Works off what is due until nothing is or the time is up. For the periodic mode.
+    pub(super) async fn drain_until(&self, until: i64) -> Result<(), StoreError> {
+        let plans = self.world.plans().await?;
+        while self.world.now_ms() < until {
+            let mut groups = Vec::new();
+            let mut next_in = None;
+            while groups.len() < self.settings.concurrency {
+                let claimed = self.world.claim(BATCH, self.settings.task_lease).await?;
+                next_in = claimed.next_in;
+                if claimed.claims.is_empty() {
+                    break;
+                }
+                groups.push(self.work(claimed.claims, plans.clone()));
+            }
+            if groups.is_empty() {
+                match next_in {
+                    Some(wait) if wait <= Duration::from_millis(500) => self.world.sleep(wait).await,
+                    _ => return Ok(()),
+                }
+            }
+            join_all(groups).await;
+        }
+        Ok(())
+    }
+
+    /// Takes a group of claimed tasks through their steps.
+    async fn work(&self, claims: Vec<Claim>, plans: Plans) {
+        if let Err(error) = self.work_through(claims, &plans).await {
+            self.store_failed("drain", &error);
+            self.world.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn work_through(&self, claims: Vec<Claim>, plans: &Plans) -> Result<(), StoreError> {
+        let ids: Vec<String> = claims.iter().map(|claim| claim.id.clone()).collect();
+        let snapshots = self.world.load(&ids).await?;
+        let started = self.world.now_ms();
+        self.count("claims", ids.len() as u64);
+        let mut tasks: Vec<Task> =
+            claims.into_iter().zip(snapshots).map(|(claim, snapshot)| Task::new(claim, snapshot, started)).collect();
+        let half = i64::try_from(self.settings.task_lease.as_millis() / 2).unwrap_or(i64::MAX);
+        for _ in 0..ROUNDS {
+            if tasks.is_empty() || self.world.now_ms() - started > half {
+                break;
+            }
+            tasks = self.round(tasks, plans).await?;
+        }
+        if !tasks.is_empty() {
+            self.count("rounds_exhausted", tasks.len() as u64);
+            let commits = tasks.iter_mut().map(|task| task.pause(Duration::from_secs(5))).collect();
+            self.world.commit(commits).await?;
+        }
+        Ok(())
+    }
+
+    /// One step of every task: decide, store, send, and take in the answers.
+    async fn round(&self, tasks: Vec<Task>, plans: &Plans) -> Result<Vec<Task>, StoreError> {
+        let now = self.world.now_ms();
+        let mut sending = Vec::new();
+        let mut commits = Vec::new();
+        let mut waiting = Vec::new();
+        for mut task in tasks {
+            let context = Context { now, rev: self.rev(), plans };
+            let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
+            let requests = requests_of(&step.action, task.planner_id(&step.state));
+            let writes = requests.iter().any(GraphRequest::is_write);
+            if let Some(wait) = self.hold_back(&requests, writes) {
+                commits.push(task.pause(wait));
+                waiting.push(None);
+                continue;
+            }
+            let commit = task.commit(&step, now);
+            if requests.is_empty() || writes || commit.write.is_some() || !commit.events.is_empty() {
+                commits.push(commit);
+                waiting.push(Some((task, step, requests)));
+            } else {
+                task.adopt_step(&step);
+                sending.push((task, step, requests));
+            }
+        }
+        let count: usize = sending.iter().chain(waiting.iter().flatten()).map(|(_, _, requests)| requests.len()).sum();
+        if count > 0 {
+            self.pace(u32::try_from(count).unwrap_or(u32::MAX)).await;
+        }
+        let stored_at = self.world.now_ms();
+        let results = if commits.is_empty() { Vec::new() } else { self.world.commit(commits).await? };
+        let mut again = Vec::new();
+        for (entry, result) in waiting.into_iter().zip(results) {
+            let Some((mut task, step, requests)) = entry else { continue };
+            match result {
+                CommitResult::Stored | CommitResult::StoredDueAgain if !requests.is_empty() => {
+                    task.adopt_step(&step);
+                    sending.push((task, step, requests));
+                }
+                CommitResult::Stored | CommitResult::StoredDueAgain => self.settled(&task, &step),
+                CommitResult::LocalChanged => again.push(task.pause(Duration::ZERO)),
+                CommitResult::LeaseLost => self.count("leases_lost", 1),
+            }
+        }
+        if !again.is_empty() {
+            self.count("documents_moved", again.len() as u64);
+            self.world.commit(again).await?;
+        }
+        Ok(self.send(sending, stored_at).await)
+    }
+
+    /// Why these requests may not be sent now: for how long.
+    fn hold_back(&self, requests: &[GraphRequest], writes: bool) -> Option<Duration> {
+        if requests.is_empty() {
+            return None;
+        }
+        if let Some(pause) = self.pause_left() {
+            return Some(pause + Duration::from_millis(self.world.random() % 250));
+        }
+        (writes && self.graph_is_down()).then(|| Duration::from_millis(1_000 + self.world.random() % 1_000))
+    }
+
+    /// Sends the requests, twenty to a batch, and takes in the outcomes.
+    async fn send(&self, sending: Vec<(Task, Step, Vec<GraphRequest>)>, stored_at: i64) -> Vec<Task> {
+        if sending.is_empty() {
+            return Vec::new();
+        }
+        let deadline = i64::try_from(self.settings.send_deadline.as_millis()).unwrap_or(i64::MAX);
+        let late = self.world.now_ms() - stored_at > deadline;
+        let mut batches: Vec<Vec<GraphRequest>> = vec![Vec::new()];
+        for (_, _, requests) in &sending {
+            let full = batches.last().is_some_and(|batch| batch.len() + requests.len() > BATCH);
+            if full {
+                batches.push(Vec::new());
+            }
+            if let Some(batch) = batches.last_mut() {
+                batch.extend(requests.iter().cloned());
+            }
+        }
+        let outcomes: Vec<GraphOutcome> = if late {
+            self.count("send_deadlines_missed", 1);
+            let reason = "the send deadline had passed".to_owned();
+            batches.concat().iter().map(|_| GraphOutcome::NotSent { reason: reason.clone() }).collect()
+        } else {
+            self.count("graph_http", batches.len() as u64);
+            join_all(batches.into_iter().map(|batch| self.world.graph(batch))).await.concat()
+        };
+        let heard = outcomes.iter().any(|outcome| matches!(outcome, GraphOutcome::Answer { .. }));
+        if !late {
+            self.graph_answered(heard);
+        }
+        let mut outcomes = outcomes.into_iter();
+        let mut tasks = Vec::new();
+        let mut pauses = Vec::new();
+        for (mut task, step, requests) in sending {
+            let own: Vec<GraphOutcome> = outcomes.by_ref().take(requests.len()).collect();
+            task.requests += u32::try_from(requests.len()).unwrap_or(0);
+            match self.take_outcome(&mut task, &step.action, own).await {
+                After::Plan => tasks.push(task),
+                After::Wait(wait) => pauses.push(task.pause(wait)),
+            }
+        }
+        if !pauses.is_empty() {
+            if let Err(error) = self.world.commit(pauses).await {
+                self.store_failed("commit", &error);
+            }
+        }
+        tasks
+    }
+
+    /// A task has come to rest; counts what that was.
+    fn settled(&self, task: &Task, step: &Step) {
+        self.count("settled", 1);
+        if !task.uploaded.is_empty() || task.op == "create" {
+            self.count("uploads", 1);
+        }
+        if !step.downloaded.is_empty() {
+            self.count("downloads", 1);
+        }
+        let conflicts = step.events.iter().filter(|event| matches!(event, Event::Conflict { .. })).count();
+        self.count("conflicts", conflicts as u64);
+    }
+}
+
+/// The requests that an action needs, in the order in which the outcome is read.
+fn requests_of(action: &Action, planner_id: String) -> Vec<GraphRequest> {
+    match action {
+        Action::Finish | Action::Wait(_) => Vec::new(),
+        Action::Get { task, details } => {
+            let task = task.then(|| GraphRequest::GetTask { planner_id: planner_id.clone() });
+            let details = details.then_some(GraphRequest::GetDetails { planner_id });
+            task.into_iter().chain(details).collect()
+        }
+        Action::Create { body } => vec![GraphRequest::CreateTask { body: body.clone() }],
+        Action::Patch { task, details, .. } => {
+            let task = task.as_ref().map(|(etag, body)| GraphRequest::PatchTask {
+                planner_id: planner_id.clone(),
+                etag: etag.clone(),
+                body: body.clone(),
+            });
+            let details = details.as_ref().map(|(etag, body)| GraphRequest::PatchDetails {
+                planner_id,
+                etag: etag.clone(),
+                body: body.clone(),
+            });
+            task.into_iter().chain(details).collect()
+        }
+        Action::Delete { etag } => vec![GraphRequest::DeleteTask { planner_id, etag: etag.clone() }],
+    }
+}
+
+impl Task {
+    fn new(claim: Claim, snapshot: Snapshot, started: i64) -> Self {
+        let remote = snapshot.state.remote.as_ref();
+        let stored_etags =
+            (remote.map(|remote| remote.etag.clone()), remote.and_then(|remote| remote.details_etag.clone()));
+        Self {
+            claim,
+            snapshot,
+            raw: None,
+            started,
+            requests: 0,
+            op: "update",
+            uploaded: Vec::new(),
+            stored_etags,
+            shown: false,
+            events: Vec::new(),
+            forget: false,
+            unmap: None,
+        }
+    }
+
+    pub(super) fn state(&mut self) -> &mut TaskState {
+        &mut self.snapshot.state
+    }
+
+    fn planner_id(&self, state: &TaskState) -> String {
+        state.planner_id.clone().unwrap_or_default()
+    }
+
+    /// The step after which nothing is left of the task.
+    fn last_step(&self) -> Step {
+        Step::forgotten(self.snapshot.state.clone(), self.unmap.clone())
+    }
+
+    /// Puts the task down as it is, to be taken up after `wait`.
+    pub(super) fn pause(&mut self, wait: Duration) -> Commit {
+        let state = self.snapshot.state.clone();
+        let remote = self.remote_copy(&state);
+        Commit {
+            id: self.claim.id.clone(),
+            fence: self.claim.fence,
+            state: Some(state),
+            write: None,
+            document: None,
+            remote,
+            unmap: None,
+            clear_missed: false,
+            clear_absent: self.shown,
+            durable: false,
+            events: std::mem::take(&mut self.events),
+            next: Next::After(wait),
+        }
+    }
+
+    /// The commit that goes with a step.
+    fn commit(&mut self, step: &Step, now: i64) -> Commit {
+        let mut state = step.state.clone();
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(step.events.iter().cloned());
+        let written = step.write.as_ref().map(|write| write.new.clone());
+        let document = match (&written, &self.snapshot.local) {
+            (Some(new), _) => new.clone(),
+            (None, Local::Present { bytes, .. }) => Document::parse(bytes).ok(),
+            (None, _) => None,
+        };
+        let finished = matches!(step.action, Action::Finish);
+        if finished && state.failure.is_none() {
+            state.seen = match &written {
+                Some(new) => new.as_ref().map(|document| digest(&document.bytes())),
+                None => match &self.snapshot.local {
+                    Local::Present { bytes, .. } => Some(digest(bytes)),
+                    Local::Missing | Local::Unreadable { .. } => state.seen,
+                },
+            };
+        }
+        if step.write.is_some() && !step.downloaded.is_empty() {
+            let op = if self.snapshot.state.current.is_empty() { "import" } else { "update" };
+            let fields = step.downloaded.iter().map(|field| field.name()).collect();
+            events.push(Event::Synced {
+                direction: Direction::Down,
+                op,
+                fields,
+                requests: self.requests,
+                ms: now - self.started,
+            });
+        }
+        if finished && (!self.uploaded.is_empty() || self.op == "create") && !step.forget {
+            events.push(Event::Synced {
+                direction: Direction::Up,
+                op: self.op,
+                fields: self.uploaded.iter().map(|field| field.name()).collect(),
+                requests: self.requests,
+                ms: now - self.started,
+            });
+        }
+        let next = match step.action {
+            Action::Finish => Next::Done { hint: self.snapshot.hint },
+            Action::Wait(wait) => Next::After(wait),
+            _ => Next::Hold,
+        };
+        let remote = if step.forget { None } else { self.remote_copy(&state) };
+        Commit {
+            id: self.claim.id.clone(),
+            fence: self.claim.fence,
+            durable: matches!(step.action, Action::Create { .. }),
+            state: (!step.forget).then_some(state),
+            write: step.write.clone(),
+            document,
+            remote,
+            unmap: step.unmap.clone(),
+            clear_missed: step.clear_missed,
+            clear_absent: step.clear_absent || self.shown,
+            events,
+            next,
+        }
+    }
+
+    /// After a commit that is followed by a request: the task as stored.
+    fn adopt_step(&mut self, step: &Step) {
+        self.snapshot.state = step.state.clone();
+        if let Some(write) = &step.write {
+            self.snapshot.local = match &write.new {
+                Some(document) => Local::Present { bytes: document.bytes(), expires: step.state.expires },
+                None => Local::Missing,
+            };
+        }
+        if step.clear_missed {
+            self.snapshot.missed_sweeps = 0;
+            self.snapshot.delete_event = false;
+        }
+        if step.clear_absent {
+            self.snapshot.absent_lists = 0;
+        }
+    }
+
+    /// Planner's copy for the caches, where it is not what was stored.
+    fn remote_copy(&self, state: &TaskState) -> Option<RemoteCopy> {
+        let remote = state.remote.as_ref()?;
+        let planner_id = state.planner_id.clone()?;
+        let now = (Some(remote.etag.clone()), remote.details_etag.clone());
+        if now == self.stored_etags && self.raw.is_none() {
+            return None;
+        }
+        let plan = match remote.fields.get(&Field::Plan) {
+            Some(crate::lens::Value::Text(plan)) => Some(plan.clone()),
+            _ => None,
+        };
+        Some(RemoteCopy {
+            planner_id,
+            plan,
+            etag: remote.etag.clone(),
+            details_etag: remote.details_etag.clone(),
+            json: self.raw.clone(),
+        })
+    }
+}

@@ -1,0 +1,315 @@
+//! The engine: claims due tasks, carries out what `plan` decides, sweeps and polls. Generic over [`World`].
+//!
+//! Four loops run side by side inside one future: the lease, the drain (due tasks), the sweep (documents that
+//! nobody announced) and the poll (Planner's lists). All state that must survive is in the store; dropping the
+//! future at any point is a crash, and is meant to be harmless.
+
+mod drain;
+mod outcome;
+mod poll;
+mod sweep;
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, future::Either, pin_mut};
+
+use crate::{
+    limiter::{Limiter, Rate},
+    world::{Report, StoreError, World},
+};
+
+/// Settings of the engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Length of the engine's lease.
+    pub lease: Duration,
+    /// How often it is renewed.
+    pub renew: Duration,
+    /// How long a claimed task is ours.
+    pub task_lease: Duration,
+    /// How long a marked task waits for others to share its batch.
+    pub linger: Duration,
+    /// Between two sweeps.
+    pub sweep_every: Duration,
+    /// Between two polls.
+    pub poll_every: Duration,
+    /// Groups of tasks worked on at a time, each with one HTTP request under way.
+    pub concurrency: usize,
+    /// A create or write is not sent when this much time has passed since its intent was stored.
+    pub send_deadline: Duration,
+    /// How fast Graph is asked.
+    pub rate: Rate,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(15),
+            renew: Duration::from_secs(5),
+            task_lease: Duration::from_secs(60),
+            linger: Duration::from_millis(100),
+            sweep_every: Duration::from_secs(30),
+            poll_every: Duration::from_secs(30),
+            concurrency: 4,
+            send_deadline: Duration::from_secs(5),
+            rate: Rate { start: 5.0, max: 200.0, burst: 40.0 },
+        }
+    }
+}
+
+/// Most requests in one `$batch` (Graph's JSON batching page).
+pub const BATCH: usize = 20;
+
+/// Why a run of the engine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// Another process took the lease.
+    LeaseLost,
+}
+
+/// The engine.
+pub struct Engine<W> {
+    world: W,
+    settings: Settings,
+    shared: Mutex<Shared>,
+    stopping: AtomicBool,
+}
+
+/// What the loops of one process share. Never locked across a suspension.
+struct Shared {
+    limiter: Limiter,
+    report: Report,
+    /// Graph is left alone until then, ms.
+    paused_until: i64,
+    /// A plan should be listed again at this time, before the next regular poll, ms.
+    poll_soon: Option<i64>,
+    /// Polls so far, for the rotation over plans.
+    polls: usize,
+}
+
+impl<W: World> Engine<W> {
+    /// An engine over `world`.
+    pub fn new(world: W, settings: Settings) -> Self {
+        let limiter = Limiter::new(settings.rate, world.now_ms());
+        let shared =
+            Shared { limiter, report: Report::default(), paused_until: 0, poll_soon: None, polls: 0 };
+        Self { world, settings, shared: Mutex::new(shared), stopping: AtomicBool::new(false) }
+    }
+
+    /// The world under the engine.
+    pub fn world(&self) -> &W {
+        &self.world
+    }
+
+    /// What the engine did so far.
+    pub fn report(&self) -> Report {
+        self.shared().report.clone()
+    }
+
+    /// Asks for a poll of every plan now, without waiting for it.
+    pub fn poll_soon(&self) {
+        let now = self.world.now_ms();
+        self.shared().poll_soon = Some(now);
+    }
+
+    /// Runs until `stop` completes or the lease is lost. Waits for the lease first.
+    ///
+    /// After `stop`, work under way is finished for at most two seconds.
+    pub async fn run(&self, stop: impl Future<Output = ()> + Send) -> Ended {
+        self.stopping.store(false, Ordering::Relaxed);
+        pin_mut!(stop);
+        match futures::future::select(&mut stop, Box::pin(self.take_lease())).await {
+            Either::Left(_) => return Ended::Stopped,
+            Either::Right(((), _)) => {}
+        }
+        let ended = {
+            let lease = self.keep_lease().fuse();
+            let sweep = self.sweep_loop().fuse();
+            let poll = self.poll_loop().fuse();
+            let drain = self.drain_loop().fuse();
+            pin_mut!(lease, sweep, poll, drain);
+            let mut stop = stop.fuse();
+            futures::select_biased! {
+                () = stop => {
+                    self.stopping.store(true, Ordering::Relaxed);
+                    let grace = self.world.sleep(Duration::from_secs(2)).fuse();
+                    pin_mut!(grace);
+                    futures::select_biased! { () = drain => {}, () = grace => {} }
+                    Ended::Stopped
+                }
+                () = lease => Ended::LeaseLost,
+                () = drain => Ended::Stopped,
+                () = sweep => Ended::Stopped,
+                () = poll => Ended::Stopped,
+            }
+        };
+        if ended == Ended::Stopped {
+            if let Err(error) = self.world.release_lease().await {
+                self.store_failed("release_lease", &error);
+            }
+        }
+        ended
+    }
+
+    /// One cycle: sweep, poll, and work off what is due, within `budget`. For the periodic mode.
+    ///
+    /// Says `false` where another process has the lease.
+    pub async fn run_once(&self, budget: Duration) -> Result<bool, StoreError> {
+        if !self.world.hold_lease(self.settings.lease.max(budget)).await? {
+            return Ok(false);
+        }
+        let until = self.world.now_ms() + i64::try_from(budget.as_millis()).unwrap_or(i64::MAX);
+        self.sweep_once().await?;
+        self.poll_once(None).await?;
+        self.drain_until(until).await?;
+        self.publish_report().await;
+        self.world.release_lease().await?;
+        Ok(true)
+    }
+
+    async fn take_lease(&self) {
+        loop {
+            match self.world.hold_lease(self.settings.lease).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => self.store_failed("hold_lease", &error),
+            }
+            self.world.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Renews the lease; completes when it is lost. An unanswered renewal is no loss until the lease has run out.
+    async fn keep_lease(&self) {
+        let length = i64::try_from(self.settings.lease.as_millis()).unwrap_or(i64::MAX);
+        let mut held_at = self.world.now_ms();
+        loop {
+            self.publish_report().await;
+            self.world.sleep(self.settings.renew).await;
+            let asked_at = self.world.now_ms();
+            match self.world.hold_lease(self.settings.lease).await {
+                Ok(true) => held_at = asked_at,
+                Ok(false) => return,
+                Err(error) => {
+                    self.store_failed("hold_lease", &error);
+                    if self.world.now_ms() - held_at > length {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn publish_report(&self) {
+        let report = self.report();
+        if let Err(error) = self.world.report(&report).await {
+            self.store_failed("report", &error);
+        }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, name: &'static str, by: u64) {
+        *self.shared().report.counters.entry(name).or_default() += by;
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn store_failed(&self, operation: &'static str, error: &StoreError) {
+        self.count("store_errors", 1);
+        tracing::warn!(operation, code = error.code, error = %error.message, "the store did not answer; trying again");
+    }
+
+    /// Graph answered, or it did not.
+    fn graph_answered(&self, answered: bool) {
+        let now = self.world.now_ms();
+        let mut shared = self.shared();
+        match (answered, shared.report.graph_down_since) {
+            (true, Some(since)) => {
+                shared.report.graph_down_since = None;
+                tracing::info!(down_ms = now - since, "Graph answers again");
+            }
+            (false, None) => {
+                shared.report.graph_down_since = Some(now);
+                tracing::warn!("Graph does not answer; writes wait until it does");
+            }
+            _ => {}
+        }
+    }
+
+    fn graph_is_down(&self) -> bool {
+        self.shared().report.graph_down_since.is_some()
+    }
+
+    /// Takes `count` sub-requests from the limiter and waits for their turn.
+    async fn pace(&self, count: u32) {
+        let wait = {
+            let now = self.world.now_ms();
+            self.shared().limiter.take(count, now)
+        };
+        if !wait.is_zero() {
+            self.world.sleep(wait).await;
+        }
+        self.count("graph_requests", u64::from(count));
+    }
+
+    /// How long Graph is to be left alone, as this process knows.
+    fn pause_left(&self) -> Option<Duration> {
+        let left = self.shared().paused_until - self.world.now_ms();
+        (left > 0).then(|| crate::plan::millis(left))
+    }
+
+    /// Graph throttled: everybody waits.
+    async fn throttled(&self, retry_after: Option<Duration>) {
+        let now = self.world.now_ms();
+        let wait = retry_after.unwrap_or_else(|| Duration::from_millis(2_000 + self.world.random() % 3_000));
+        let until = now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        {
+            let mut shared = self.shared();
+            shared.limiter.throttled(now);
+            shared.paused_until = shared.paused_until.max(until);
+        }
+        self.count("throttled", 1);
+        if let Err(error) = self.world.pause_until(until).await {
+            self.store_failed("pause_until", &error);
+        }
+    }
+
+    async fn learn_pause(&self) {
+        match self.world.paused_until().await {
+            Ok(until) => {
+                let mut shared = self.shared();
+                shared.paused_until = shared.paused_until.max(until);
+            }
+            Err(error) => self.store_failed("paused_until", &error),
+        }
+    }
+
+    /// A random stamp for a document write.
+    fn rev(&self) -> String {
+        format!("{:016x}{:016x}", self.world.random(), self.world.random())
+    }
+
+    /// Full jitter: up to `cap`, doubling with `attempts`.
+    fn backoff(&self, attempts: u32, cap: Duration) -> Duration {
+        let ceiling = (1_000_u64 << attempts.min(10)).min(u64::try_from(cap.as_millis()).unwrap_or(u64::MAX));
+        Duration::from_millis(250 + self.world.random() % ceiling.max(1))
+    }
+
+    fn set_refused(&self, refused: BTreeMap<String, u16>) {
+        self.shared().report.refused_plans = refused;
+    }
+}

@@ -1,0 +1,433 @@
+//! What an outcome of Graph means: applied, surely not applied, or unknown — and what is done about each.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::{Engine, drain::Task};
+use crate::{
+    etag,
+    lens::{self, Field, Fields, Value},
+    plan::{self, Action, GONE_APART_MS, Problem},
+    state::{Gone, TaskState},
+    world::{Direction, Event, GraphOutcome, Local, World},
+};
+
+/// How a task goes on.
+pub(super) enum After {
+    /// Decide again with what is known now.
+    Plan,
+    /// Put it down for this long.
+    Wait(Duration),
+}
+
+/// Refusals that may end by themselves are tried again after this long, then half as often each time, ms.
+const PARKED_MS: i64 = 15 * 60 * 1000;
+/// Conflict answers in a row before a longer wait.
+const CONFLICTS: u32 = 5;
+/// The longest wait after a transient failure.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// One request's outcome, by what may be done next.
+enum Class {
+    Applied(Option<Json>),
+    /// 404, 410 or 403: not there, or not for us (graph.md correction 6).
+    Absent(u16),
+    /// 409 or 412.
+    Conflict,
+    Throttled(Option<Duration>),
+    /// Another 4xx: surely not applied, and no use to repeat.
+    Rejected(u16, Option<Json>),
+    /// Surely not applied; worth repeating.
+    NotSent,
+    /// May or may not have been applied.
+    Unknown,
+}
+
+fn classify(outcome: GraphOutcome) -> Class {
+    match outcome {
+        GraphOutcome::Unknown { .. } => Class::Unknown,
+        GraphOutcome::NotSent { .. } => Class::NotSent,
+        GraphOutcome::Answer { status, body, retry_after } => match status {
+            200..=299 => Class::Applied(body),
+            401 => Class::NotSent,
+            403 | 404 | 410 if !is_limit(body.as_ref()) => Class::Absent(status),
+            409 | 412 => Class::Conflict,
+            429 => Class::Throttled(retry_after),
+            503 if retry_after.is_some() => Class::Throttled(retry_after),
+            400..=499 => Class::Rejected(status, body),
+            _ => Class::Unknown,
+        },
+    }
+}
+
+fn error_code(body: Option<&Json>) -> &str {
+    body.and_then(|body| body.pointer("/error/code")).and_then(Json::as_str).unwrap_or_default()
+}
+
+/// Planner's limits answer 403 with the name of the limit (Graph's Planner overview).
+fn is_limit(body: Option<&Json>) -> bool {
+    error_code(body).starts_with("Maximum")
+}
+
+impl<W: World> Engine<W> {
+    /// Takes the outcomes of a task's requests into its state.
+    pub(super) async fn take_outcome(&self, task: &mut Task, action: &Action, outcomes: Vec<GraphOutcome>) -> After {
+        let mut classes = outcomes.into_iter().map(classify);
+        match action {
+            Action::Finish | Action::Wait(_) => After::Plan,
+            Action::Get { task: want_task, details } => {
+                let got_task = want_task.then(|| classes.next()).flatten();
+                let got_details = details.then(|| classes.next()).flatten();
+                self.read(task, got_task, got_details).await
+            }
+            Action::Create { .. } => self.created(task, classes.next().unwrap_or(Class::Unknown)).await,
+            Action::Patch { task: task_part, details, changes } => {
+                let mut after = After::Plan;
+                for is_details in [false, true] {
+                    let sent = if is_details { details.is_some() } else { task_part.is_some() };
+                    if !sent {
+                        continue;
+                    }
+                    let part: Fields = changes
+                        .iter()
+                        .filter(|(field, _)| field.is_details() == is_details)
+                        .map(|(field, value)| (*field, value.clone()))
+                        .collect();
+                    let class = classes.next().unwrap_or(Class::Unknown);
+                    let next = self.patched(task, &part, is_details, class).await;
+                    after = later(after, next);
+                }
+                after
+            }
+            Action::Delete { .. } => self.deleted(task, classes.next().unwrap_or(Class::Unknown)).await,
+        }
+    }
+
+    async fn read(&self, task: &mut Task, got_task: Option<Class>, got_details: Option<Class>) -> After {
+        let now = self.world.now_ms();
+        let mut whole = got_task.is_some() && got_details.is_some();
+        let mut base = match got_task {
+            None => None,
+            Some(Class::Applied(Some(body))) => {
+                let seen = body.get("@odata.etag").and_then(Json::as_str).unwrap_or_default().to_owned();
+                let known = task.state().remote.as_ref().map(|remote| remote.etag.clone());
+                if known.is_some_and(|known| etag::is_older(&seen, &known)) {
+                    task.state().attempts += 1;
+                    return After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST));
+                }
+                task.shown = true;
+                task.snapshot.absent_lists = 0;
+                task.snapshot.observed_etag = None;
+                let state = task.state();
+                state.gone = None;
+                state.need_get = false;
+                Some(body)
+            }
+            Some(Class::Absent(_)) => {
+                count_gone(task.state(), now);
+                return After::Plan;
+            }
+            Some(other) => return self.unread(task, other).await,
+        };
+        match got_details {
+            Some(Class::Applied(Some(details))) => {
+                let from_cache = task.raw.clone().or_else(|| task.snapshot.observed.clone());
+                if let Some(raw) = base.as_mut() {
+                    raw["details"] = details.clone();
+                } else if let Some(mut raw) = from_cache {
+                    raw["details"] = details.clone();
+                    task.raw = Some(raw.clone());
+                    task.snapshot.observed = Some(raw);
+                }
+                if base.is_none() {
+                    set_details(task.state(), &details);
+                }
+            }
+            Some(Class::Absent(_)) if base.is_none() => {
+                task.state().need_get = true;
+                task.state().need_details = false;
+                return After::Plan;
+            }
+            Some(Class::Absent(_)) => whole = false,
+            Some(other) => {
+                let after = self.unread(task, other).await;
+                if base.is_some() {
+                    task.state().need_get = true;
+                }
+                return after;
+            }
+            None => {}
+        }
+        if let Some(raw) = base {
+            let fresh = plan::observe(task.state(), &raw);
+            if !fresh {
+                if let Some(details) = raw.get("details") {
+                    set_details(task.state(), details);
+                }
+            }
+            task.snapshot.observed = Some(raw.clone());
+            task.raw = Some(raw);
+        }
+        if whole {
+            task.state().full_at = now;
+            task.state().need_details = false;
+        }
+        task.snapshot.recheck_details = false;
+        task.state().attempts = 0;
+        After::Plan
+    }
+
+    /// A read that brought nothing.
+    async fn unread(&self, task: &mut Task, class: Class) -> After {
+        match class {
+            Class::Throttled(retry_after) => self.pause_for(retry_after).await,
+            Class::Rejected(status, body) => {
+                self.reject(task, status, body.as_ref(), PARKED_MS);
+                After::Wait(plan::millis(PARKED_MS))
+            }
+            _ => {
+                task.state().attempts += 1;
+                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+            }
+        }
+    }
+
+    async fn created(&self, task: &mut Task, class: Class) -> After {
+        let Some(create) = task.state().create.clone() else { return After::Plan };
+        match class {
+            Class::Applied(Some(body)) if body.get("id").and_then(Json::as_str).is_some() => {
+                let planner_id = body.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
+                let state = task.state();
+                state.create = None;
+                state.attempts = 0;
+                plan::adopt(state, &create, &planner_id, &body);
+                if let Some(remote) = state.remote.as_mut() {
+                    remote.fields.entry(Field::Description).or_insert(Value::Null);
+                    remote.fields.entry(Field::Checklist).or_insert_with(|| Value::Checklist(Default::default()));
+                    state.need_details = false;
+                } else {
+                    state.need_get = true;
+                }
+                task.op = "create";
+                task.uploaded = create.fields.keys().copied().collect();
+                task.shown = true;
+                task.snapshot.observed = Some(body.clone());
+                task.raw = Some(body);
+                After::Plan
+            }
+            Class::Applied(_) | Class::Unknown => {
+                self.count("creates_of_unknown_outcome", 1);
+                After::Plan
+            }
+            Class::NotSent => {
+                task.state().create = None;
+                task.state().attempts += 1;
+                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+            }
+            Class::Throttled(retry_after) => {
+                task.state().create = None;
+                self.pause_for(retry_after).await
+            }
+            Class::Conflict => {
+                task.state().create = None;
+                self.reject(task, 409, None, PARKED_MS);
+                After::Wait(plan::millis(PARKED_MS))
+            }
+            Class::Absent(status) => {
+                task.state().create = None;
+                self.reject(task, status, None, PARKED_MS);
+                After::Wait(plan::millis(PARKED_MS))
+            }
+            Class::Rejected(status, body) => {
+                task.state().create = None;
+                let retry = if is_limit(body.as_ref()) { PARKED_MS } else { 0 };
+                self.reject(task, status, body.as_ref(), retry);
+                After::Plan
+            }
+        }
+    }
+
+    async fn patched(&self, task: &mut Task, changes: &Fields, is_details: bool, class: Class) -> After {
+        if !matches!(class, Class::Unknown) {
+            task.state().intents.retain(|intent| !changes.contains_key(&intent.field));
+        }
+        match class {
+            Class::Applied(body) => {
+                task.uploaded.extend(changes.keys());
+                apply_sent(task, changes, is_details, body);
+                After::Plan
+            }
+            Class::Conflict => {
+                self.count("etag_conflicts", 1);
+                let state = task.state();
+                state.need_get = true;
+                state.conflicts += 1;
+                if state.conflicts > CONFLICTS { After::Wait(LONGEST) } else { After::Plan }
+            }
+            Class::Absent(403) if task.snapshot.state.attempts >= 2 => {
+                self.reject(task, 403, None, 0);
+                After::Plan
+            }
+            Class::Absent(status) => {
+                let now = self.world.now_ms();
+                if status == 403 {
+                    task.state().attempts += 1;
+                }
+                count_gone(task.state(), now);
+                After::Plan
+            }
+            Class::Throttled(retry_after) => self.pause_for(retry_after).await,
+            Class::Rejected(status, body) => {
+                self.reject(task, status, body.as_ref(), 0);
+                After::Plan
+            }
+            Class::NotSent => {
+                task.state().attempts += 1;
+                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+            }
+            Class::Unknown => {
+                self.count("writes_of_unknown_outcome", 1);
+                task.state().need_get = true;
+                task.state().attempts += 1;
+                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+            }
+        }
+    }
+
+    async fn deleted(&self, task: &mut Task, class: Class) -> After {
+        match class {
+            Class::Applied(_) | Class::Absent(404 | 410) => {
+                task.unmap = task.snapshot.state.planner_id.clone();
+                task.forget = true;
+                task.events.push(Event::Deleted { direction: Direction::Up });
+                self.count("deletes", 1);
+                After::Plan
+            }
+            Class::Conflict => {
+                task.state().need_get = true;
+                task.state().full_at = 0;
+                After::Plan
+            }
+            Class::Absent(_) => {
+                let now = self.world.now_ms();
+                count_gone(task.state(), now);
+                After::Plan
+            }
+            Class::Throttled(retry_after) => self.pause_for(retry_after).await,
+            Class::Rejected(status, body) => {
+                self.reject(task, status, body.as_ref(), PARKED_MS);
+                After::Wait(plan::millis(PARKED_MS))
+            }
+            Class::NotSent | Class::Unknown => {
+                task.state().full_at = 0;
+                task.state().attempts += 1;
+                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+            }
+        }
+    }
+
+    async fn pause_for(&self, retry_after: Option<Duration>) -> After {
+        self.throttled(retry_after).await;
+        After::Wait(self.pause_left().unwrap_or(Duration::from_secs(1)))
+    }
+
+    /// Parks the task: Graph refused what it was sent.
+    fn reject(&self, task: &mut Task, status: u16, body: Option<&Json>, retry_after_ms: i64) {
+        self.count("rejected", 1);
+        let limit = error_code(body);
+        let code = match status {
+            _ if limit.starts_with("Maximum") => limit.to_owned(),
+            403 => "graph_forbidden".to_owned(),
+            404 => "plan_not_found".to_owned(),
+            _ => "graph_rejected".to_owned(),
+        };
+        let said = body.and_then(|body| body.pointer("/error/message")).and_then(Json::as_str).unwrap_or_default();
+        let message = format!("Graph answered {status}: {}", said.chars().take(300).collect::<String>());
+        let digest = match &task.snapshot.local {
+            Local::Present { bytes, .. } => crate::state::digest(bytes),
+            Local::Missing => String::new(),
+            Local::Unreadable { code, .. } => (*code).to_owned(),
+        };
+        let problem = Problem { code, message, digest, retry_after_ms };
+        let step = plan::fail(task.snapshot.state.clone(), problem, self.world.now_ms());
+        task.snapshot.state = step.state;
+        task.events.extend(step.events);
+    }
+}
+
+fn later(a: After, b: After) -> After {
+    match (a, b) {
+        (After::Wait(a), After::Wait(b)) => After::Wait(a.max(b)),
+        (After::Wait(wait), After::Plan) | (After::Plan, After::Wait(wait)) => After::Wait(wait),
+        (After::Plan, After::Plan) => After::Plan,
+    }
+}
+
+/// One more answer that the task is not there, unless the last one is too recent to count apart.
+fn count_gone(state: &mut TaskState, now: i64) {
+    state.need_get = false;
+    state.gone = Some(match state.gone.take() {
+        None => Gone { since: now, answers: 1, last: now },
+        Some(gone) if now - gone.last >= GONE_APART_MS => Gone { answers: gone.answers + 1, last: now, ..gone },
+        Some(gone) => gone,
+    });
+}
+
+fn set_details(state: &mut TaskState, details: &Json) {
+    let seen = details.get("@odata.etag").and_then(Json::as_str).map(str::to_owned);
+    let Some(remote) = state.remote.as_mut() else { return };
+    let stale = match (&seen, &remote.details_etag) {
+        (Some(seen), Some(known)) => etag::is_older(seen, known),
+        _ => false,
+    };
+    state.need_details = false;
+    if stale {
+        return;
+    }
+    remote.details_etag = seen;
+    let fields = lens::planner::fields(&serde_json::json!({}), Some(details));
+    for (field, value) in fields {
+        if field.is_details() {
+            remote.fields.insert(field, value);
+        }
+    }
+}
+
+/// What was sent is what Planner has; its answer says the rest.
+fn apply_sent(task: &mut Task, changes: &Fields, is_details: bool, body: Option<Json>) {
+    let before = task.raw.clone().or_else(|| task.snapshot.observed.clone());
+    let state = &mut task.snapshot.state;
+    state.attempts = 0;
+    state.conflicts = 0;
+    for (field, value) in changes {
+        state.base.insert(*field, value.clone());
+    }
+    let Some(body) = body.filter(|body| body.get("@odata.etag").is_some()) else {
+        if let Some(remote) = state.remote.as_mut() {
+            for (field, value) in changes {
+                remote.fields.insert(*field, value.clone());
+            }
+        }
+        state.need_get = true;
+        return;
+    };
+    if is_details {
+        set_details(state, &body);
+        if let Some(mut raw) = before {
+            raw["details"] = body;
+            task.raw = Some(raw.clone());
+            task.snapshot.observed = Some(raw);
+        }
+        return;
+    }
+    let needed = state.need_details;
+    plan::observe(state, &body);
+    state.need_details = needed;
+    let mut raw = body;
+    if let Some(details) = before.as_ref().and_then(|before| before.get("details")) {
+        raw["details"] = details.clone();
+    }
+    task.raw = Some(raw.clone());
+    task.snapshot.observed = Some(raw);
+}

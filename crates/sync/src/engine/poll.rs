@@ -1,0 +1,275 @@
+//! The poll: complete lists of every synced plan, compared with what the last ones showed.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value as Json;
+
+use super::{BATCH, Engine};
+use crate::{
+    etag,
+    plan::is_held,
+    world::{GraphOutcome, GraphRequest, KnownPlan, Observation, OpenCreate, PlanList, StoreError, World},
+};
+
+/// After a list lacked a known task, its plan is listed again this soon.
+const SUSPICION: Duration = Duration::from_secs(8);
+/// While Graph is down, one plan is listed this often to see whether it is back.
+const PROBE: Duration = Duration::from_secs(2);
+
+impl<W: World> Engine<W> {
+    pub(super) async fn poll_loop(&self) {
+        let every = i64::try_from(self.settings.poll_every.as_millis()).unwrap_or(30_000).max(1);
+        let mut next = self.world.now_ms();
+        loop {
+            let now = self.world.now_ms();
+            let soon = self.shared().poll_soon;
+            let due = soon.map_or(next, |soon| soon.min(next));
+            let paused = self.pause_left();
+            let wait = if let Some(pause) = paused {
+                pause
+            } else if self.graph_is_down() {
+                self.probe().await;
+                if self.graph_is_down() { PROBE } else { Duration::ZERO }
+            } else if now >= due {
+                {
+                    self.shared().poll_soon = None;
+                }
+                let answer = self.poll_once(None).await;
+                next = (now / every + 1) * every;
+                match answer {
+                    Ok(()) => Duration::ZERO,
+                    Err(error) => {
+                        self.store_failed("poll", &error);
+                        next = self.world.now_ms() + 2_000;
+                        Duration::from_secs(1)
+                    }
+                }
+            } else {
+                crate::plan::millis((due - now).min(1_000))
+            };
+            self.world.sleep(wait.clamp(Duration::from_millis(5), Duration::from_secs(1))).await;
+            self.learn_pause().await;
+        }
+    }
+
+    /// Lists one plan, only to see whether Graph answers.
+    async fn probe(&self) {
+        let Ok(plans) = self.world.plans().await else { return };
+        let Some(plan) = plans.synced.first() else {
+            self.graph_answered(true);
+            return;
+        };
+        self.pace(1).await;
+        let (lists, _) = self.world.list(std::slice::from_ref(plan)).await;
+        let answered = !matches!(lists.first(), None | Some(PlanList::Incomplete { .. }));
+        self.graph_answered(answered);
+        if answered {
+            let now = self.world.now_ms();
+            self.shared().poll_soon = Some(now);
+        }
+    }
+
+    /// Lists every synced plan (or `only` these) once.
+    pub(super) async fn poll_once(&self, only: Option<&[String]>) -> Result<(), StoreError> {
+        let plans = self.world.plans().await?;
+        {
+            let mut shared = self.shared();
+            shared.report.plans = plans.synced.len();
+            shared.report.problems.clone_from(&plans.problems);
+        }
+        let wanted: Vec<String> = only.map_or_else(|| plans.synced.clone(), <[String]>::to_vec);
+        let mut refused = BTreeMap::new();
+        let mut complete = true;
+        for chunk in wanted.chunks(BATCH) {
+            if self.pause_left().is_some() {
+                complete = false;
+                break;
+            }
+            self.pace(u32::try_from(chunk.len()).unwrap_or(1)).await;
+            let (lists, requests) = self.world.list(chunk).await;
+            self.count("poll_requests", u64::from(requests));
+            let open = self.world.open_creates().await?;
+            for (plan, list) in chunk.iter().zip(lists) {
+                complete &= self.take_list(plan, list, &open, &mut refused).await?;
+            }
+        }
+        self.set_refused(refused);
+        self.rotate_details(&wanted).await?;
+        let now = self.world.now_ms();
+        let mut shared = self.shared();
+        shared.polls = shared.polls.wrapping_add(1);
+        if complete {
+            shared.report.last_poll = Some(now);
+        }
+        drop(shared);
+        self.count("polls", 1);
+        Ok(())
+    }
+
+    async fn take_list(
+        &self,
+        plan: &str,
+        list: PlanList,
+        open: &[OpenCreate],
+        refused: &mut BTreeMap<String, u16>,
+    ) -> Result<bool, StoreError> {
+        match list {
+            PlanList::Complete { tasks, begun_at } => {
+                self.graph_answered(true);
+                let known = self.world.known(plan).await?;
+                let observation =
+                    compare(plan, begun_at, tasks, &known, open, self.world.application_id().as_deref());
+                if !observation.missing.is_empty() || !observation.held.is_empty() {
+                    let now = self.world.now_ms();
+                    let at = now + i64::try_from(SUSPICION.as_millis()).unwrap_or(0);
+                    self.shared().poll_soon.get_or_insert(at);
+                }
+                self.world.observe(observation).await?;
+                Ok(true)
+            }
+            PlanList::Refused { status, retry_after } => {
+                self.graph_answered(true);
+                if status == 429 || (status == 503 && retry_after.is_some()) {
+                    self.throttled(retry_after).await;
+                } else {
+                    tracing::warn!(plan, status, "Graph refused the list of a plan");
+                    refused.insert(plan.to_owned(), status);
+                }
+                Ok(false)
+            }
+            PlanList::Incomplete { reason } => {
+                self.count("incomplete_lists", 1);
+                tracing::warn!(plan, reason, "the list of a plan is incomplete and says nothing");
+                self.graph_answered(false);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Reads the details ETags of the next few tasks of one plan: an edit of the details alone may leave the
+    /// task's ETag as it was (graph.md §1.8, unproven).
+    async fn rotate_details(&self, plans: &[String]) -> Result<(), StoreError> {
+        if plans.is_empty() || self.graph_is_down() || self.pause_left().is_some() {
+            return Ok(());
+        }
+        let turn = self.shared().polls;
+        let Some(plan) = plans.get(turn % plans.len()) else { return Ok(()) };
+        let known = self.world.known(plan).await?;
+        let after = known.etags.keys().filter(|id| **id > known.details_cursor);
+        let mut ids: Vec<String> = after.take(BATCH).cloned().collect();
+        if ids.len() < BATCH {
+            let wrapped: Vec<String> =
+                known.etags.keys().filter(|id| !ids.contains(id)).take(BATCH - ids.len()).cloned().collect();
+            ids.extend(wrapped);
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.pace(u32::try_from(ids.len()).unwrap_or(1)).await;
+        let requests = ids.iter().map(|id| GraphRequest::GetDetails { planner_id: id.clone() }).collect();
+        let outcomes = self.world.graph(requests).await;
+        self.count("poll_requests", ids.len() as u64);
+        let mut seen = Vec::new();
+        let mut throttled = None;
+        for (id, outcome) in ids.iter().zip(outcomes) {
+            match outcome {
+                GraphOutcome::Answer { status: 200, body: Some(body), .. } => {
+                    if let Some(etag) = body.get("@odata.etag").and_then(Json::as_str) {
+                        seen.push((id.clone(), etag.to_owned()));
+                    }
+                }
+                GraphOutcome::Answer { status: 429, retry_after, .. } => throttled = Some(retry_after),
+                _ => {}
+            }
+        }
+        if let Some(retry_after) = throttled {
+            self.throttled(retry_after).await;
+        }
+        self.world.recheck_details(&seen).await?;
+        let cursor = ids.last().cloned().unwrap_or_default();
+        self.world.rotated(plan, &cursor).await
+    }
+}
+
+/// What a complete list says against what is known.
+fn compare(
+    plan: &str,
+    begun_at: i64,
+    tasks: Vec<Json>,
+    known: &KnownPlan,
+    open: &[OpenCreate],
+    application: Option<&str>,
+) -> Observation {
+    let total = tasks.len();
+    let mut observation =
+        Observation { plan: plan.to_owned(), begun_at, total, ..Observation::default() };
+    let mut listed = std::collections::BTreeSet::new();
+    for task in tasks {
+        let Some(id) = task.get("id").and_then(Json::as_str).map(str::to_owned) else { continue };
+        let seen = task.get("@odata.etag").and_then(Json::as_str).unwrap_or_default();
+        if known.missing.contains_key(&id) {
+            observation.reappeared.push(id.clone());
+        }
+        match known.etags.get(&id) {
+            Some(old) if old == seen || etag::is_older(seen, old) => {}
+            Some(_) => observation.changed.push(task),
+            None if is_held(&task, open, application) => observation.held.push(task),
+            None => observation.changed.push(task),
+        }
+        listed.insert(id);
+    }
+    observation.missing = known
+        .etags
+        .keys()
+        .filter(|id| !listed.contains(*id))
+        .map(|id| (id.clone(), known.missing.get(id).copied().unwrap_or(0) + 1))
+        .collect();
+    observation
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn task(id: &str, etag: &str) -> Json {
+        json!({"id": id, "@odata.etag": etag, "title": id, "createdDateTime": "2026-11-25T10:00:00Z",
+               "createdBy": {"application": {"id": "app"}}})
+    }
+
+    #[test]
+    fn an_unchanged_list_says_nothing() {
+        let known = KnownPlan { etags: BTreeMap::from([("a".into(), "1".into())]), ..KnownPlan::default() };
+        let seen = compare("p", 0, vec![task("a", "1")], &known, &[], None);
+        assert_eq!(seen, Observation { plan: "p".into(), total: 1, ..Observation::default() });
+    }
+
+    #[test]
+    fn absence_counts_up_and_reappearance_is_told() {
+        let known = KnownPlan {
+            etags: BTreeMap::from([("a".into(), "1".into()), ("b".into(), "1".into())]),
+            missing: BTreeMap::from([("a".into(), 1), ("b".into(), 3)]),
+            ..KnownPlan::default()
+        };
+        let seen = compare("p", 0, vec![task("b", "1")], &known, &[], None);
+        assert_eq!(seen.missing, BTreeMap::from([("a".into(), 2)]));
+        assert_eq!(seen.reappeared, vec!["b".to_owned()]);
+    }
+
+    #[test]
+    fn a_new_task_of_ours_is_held_while_a_create_is_open() {
+        let open = OpenCreate { id: "x".into(), plan: "p".into(), sent_at: 1_764_064_800_000, title: "t".into() };
+        let sent_at = "2026-11-25T10:00:00Z".parse::<jiff::Timestamp>().expect("a time").as_millisecond();
+        let open = OpenCreate { sent_at, ..open };
+        let list = vec![task("n", "1")];
+        let known = KnownPlan::default();
+        let held = compare("p", 0, list.clone(), &known, std::slice::from_ref(&open), Some("app"));
+        assert_eq!((held.held.len(), held.changed.len()), (1, 0));
+        let later = OpenCreate { sent_at: sent_at + 3_600_000, ..open.clone() };
+        let imported = compare("p", 0, list.clone(), &known, &[later], Some("app"));
+        assert_eq!((imported.held.len(), imported.changed.len()), (0, 1));
+        let person = compare("p", 0, list, &known, &[open], Some("another app"));
+        assert_eq!((person.held.len(), person.changed.len()), (0, 1));
+    }
+}

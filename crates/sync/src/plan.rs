@@ -1,0 +1,329 @@
+//! `plan`: from a task's three versions to the next step. Pure; the rules are those of sync.md §1.3.5.
+
+mod both;
+mod create;
+mod gone;
+
+pub(crate) use create::adopt;
+pub use create::is_held;
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::{
+    etag,
+    lens::{self, Document, Field, Fields, Projection, Value},
+    merge::Conflict,
+    state::{Failure, Remote, TaskState, digest},
+    world::{Event, Local, LocalWrite, Plans, Snapshot},
+};
+
+/// Two answers 404 or 403 count as two only when they are this far apart, ms.
+pub const GONE_APART_MS: i64 = 15_000;
+/// How fresh Planner's whole copy must be for a DELETE, ms.
+pub const FRESH_MS: i64 = 5_000;
+
+/// What `plan` may look at besides the task.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// Milliseconds since 1970.
+    pub now: i64,
+    /// The stamp of the next document write.
+    pub rev: String,
+    /// Which plans are synced.
+    pub plans: &'a Plans,
+}
+
+/// What is to be done at Graph, or that nothing is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Both sides agree, or nothing can be done until something changes.
+    Finish,
+    /// Look again after this long.
+    Wait(Duration),
+    /// Read Planner's side.
+    Get {
+        /// The task.
+        task: bool,
+        /// Its details.
+        details: bool,
+    },
+    /// Create the task.
+    Create {
+        /// The body of the POST.
+        body: Json,
+    },
+    /// Send what changed.
+    Patch {
+        /// For the task: ETag and body.
+        task: Option<(String, Json)>,
+        /// For its details: ETag and body.
+        details: Option<(String, Json)>,
+        /// The values, by field.
+        changes: Fields,
+    },
+    /// Delete Planner's copy.
+    Delete {
+        /// ETag of the copy that was read.
+        etag: String,
+    },
+}
+
+/// The next step of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The state to store before the action.
+    pub state: TaskState,
+    /// Forget the task altogether.
+    pub forget: bool,
+    /// The document write that goes with it.
+    pub write: Option<LocalWrite>,
+    /// Planner id whose mapping ends.
+    pub unmap: Option<String>,
+    /// Missed sweeps and delete events are settled.
+    pub clear_missed: bool,
+    /// Absent lists are settled.
+    pub clear_absent: bool,
+    /// What to say.
+    pub events: Vec<Event>,
+    /// Fields whose values came down.
+    pub downloaded: Vec<Field>,
+    /// What to do at Graph.
+    pub action: Action,
+}
+
+impl Step {
+    fn new(state: TaskState, action: Action) -> Self {
+        Self {
+            state,
+            forget: false,
+            write: None,
+            unmap: None,
+            clear_missed: false,
+            clear_absent: false,
+            events: Vec::new(),
+            downloaded: Vec::new(),
+            action,
+        }
+    }
+
+    fn forget(mut self) -> Self {
+        self.forget = true;
+        self
+    }
+
+    /// The step after which nothing is left of a task that both sides have lost.
+    pub(crate) fn forgotten(state: TaskState, unmap: Option<String>) -> Self {
+        let mut step = Self::new(state, Action::Finish).forget();
+        step.unmap = unmap;
+        step
+    }
+}
+
+/// The document side, readable.
+struct Here {
+    bytes: Vec<u8>,
+    document: Document,
+    projection: Projection,
+    digest: String,
+}
+
+/// Decides the next step.
+pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
+    let mut state = snapshot.state.clone();
+    state.intents.retain(|intent| context.now - intent.at <= crate::state::INTENT_MS);
+    let news = take_in_observed(&mut state, snapshot);
+    state.need_details |= snapshot.recheck_details && state.planner_id.is_some();
+    let here = match read_local(&mut state, snapshot) {
+        Ok(here) => here,
+        Err(problem) => {
+            if standing(&state, &problem.digest, context.now) {
+                return Step::new(state, Action::Finish);
+            }
+            return fail(state, problem, context.now);
+        }
+    };
+    if let Some(here) = &here {
+        if let Some(failure) = &state.failure {
+            let stands = failure.digest == here.digest
+                && (failure.retry_at == 0 || context.now < failure.retry_at)
+                && !news
+                && snapshot.absent_lists == 0;
+            if stands {
+                let action = match failure.retry_at {
+                    0 => Action::Finish,
+                    at => Action::Wait(millis(at - context.now)),
+                };
+                return Step::new(state, action);
+            }
+        }
+    }
+    if state.planner_id.is_none() {
+        return create::unmapped(state, snapshot, here, context);
+    }
+    if let Some(step) = gone::check(&mut state, snapshot, here.as_ref(), context) {
+        return step;
+    }
+    if state.need_get || state.remote.is_none() {
+        return Step::new(state, Action::Get { task: true, details: true });
+    }
+    if state.need_details {
+        return Step::new(state, Action::Get { task: false, details: true });
+    }
+    match here {
+        None => gone::without_document(state, snapshot, context),
+        Some(here) => both::merge_sides(state, snapshot, &here, context),
+    }
+}
+
+pub(crate) fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// Takes Planner's copy from the last list into the state; says whether it was news.
+fn take_in_observed(state: &mut TaskState, snapshot: &Snapshot) -> bool {
+    if state.planner_id.is_none() {
+        return false;
+    }
+    if let Some(json) = &snapshot.observed {
+        if observe(state, json) {
+            return true;
+        }
+    }
+    let unseen = match (&snapshot.observed_etag, &state.remote) {
+        (Some(seen), Some(remote)) => seen != &remote.etag && !etag::is_older(seen, &remote.etag),
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    if unseen && snapshot.observed.is_none() {
+        state.need_get = true;
+    }
+    unseen
+}
+
+/// Takes a task as Graph sent it into the state, unless the state holds it or a newer one.
+pub fn observe(state: &mut TaskState, json: &Json) -> bool {
+    let Some(seen) = json.get("@odata.etag").and_then(Json::as_str) else { return false };
+    if let Some(remote) = &state.remote {
+        if remote.etag == seen || etag::is_older(seen, &remote.etag) {
+            return false;
+        }
+    }
+    let details = json.get("details").filter(|details| details.is_object());
+    let mut fields = lens::planner::fields(json, details);
+    let old = state.remote.take();
+    let mut details_etag =
+        details.and_then(|details| details.get("@odata.etag")).and_then(Json::as_str).map(str::to_owned);
+    if details.is_none() {
+        match &old {
+            Some(old) if old.fields.contains_key(&Field::Description) => {
+                details_etag.clone_from(&old.details_etag);
+                for field in Field::ALL.iter().filter(|field| field.is_details()) {
+                    if let Some(value) = old.fields.get(field) {
+                        fields.insert(*field, value.clone());
+                    }
+                }
+                state.need_details = true;
+            }
+            _ if says_no_details(json) => {
+                fields.insert(Field::Description, Value::Null);
+                fields.insert(Field::Checklist, Value::Checklist(std::collections::BTreeMap::new()));
+            }
+            _ => state.need_details = true,
+        }
+    }
+    state.remote = Some(Remote { etag: seen.to_owned(), details_etag, fields });
+    true
+}
+
+/// Whether the task itself says that its details hold neither text nor items.
+fn says_no_details(json: &Json) -> bool {
+    json.get("hasDescription").and_then(Json::as_bool) == Some(false)
+        && json.get("checklistItemCount").and_then(Json::as_i64) == Some(0)
+}
+
+/// Why a document cannot be worked on.
+pub(crate) struct Problem {
+    pub code: String,
+    pub message: String,
+    pub digest: String,
+    pub retry_after_ms: i64,
+}
+
+fn standing(state: &TaskState, digest: &str, now: i64) -> bool {
+    state
+        .failure
+        .as_ref()
+        .is_some_and(|failure| failure.digest == digest && (failure.retry_at == 0 || now < failure.retry_at))
+}
+
+fn read_local(state: &mut TaskState, snapshot: &Snapshot) -> Result<Option<Here>, Problem> {
+    let (bytes, expires) = match &snapshot.local {
+        Local::Missing => return Ok(None),
+        Local::Unreadable { code, message } => {
+            return Err(Problem {
+                code: (*code).to_owned(),
+                message: message.clone(),
+                digest: (*code).to_owned(),
+                retry_after_ms: 0,
+            });
+        }
+        Local::Present { bytes, expires } => (bytes, *expires),
+    };
+    state.expires = expires;
+    let digest = digest(bytes);
+    let problem = |error: lens::DocumentError| Problem {
+        code: error.code().to_owned(),
+        message: error.to_string(),
+        digest: digest.clone(),
+        retry_after_ms: 0,
+    };
+    let document = Document::parse(bytes).map_err(problem)?;
+    let base = state.planner_id.is_some().then_some(&state.base);
+    let projection = lens::project(&document, base).map_err(problem)?;
+    Ok(Some(Here { bytes: bytes.clone(), document, projection, digest }))
+}
+
+/// The step that parks a task until its document changes (or its time comes).
+pub(crate) fn fail(mut state: TaskState, problem: Problem, now: i64) -> Step {
+    let Problem { code, message, digest, retry_after_ms } = problem;
+    let (since, attempts) = match &state.failure {
+        Some(old) if old.code == code => (old.since, old.attempts + 1),
+        _ => (now, 1),
+    };
+    let doublings = attempts.saturating_sub(1).min(5);
+    let wait = (retry_after_ms << doublings).min(6 * 3_600_000);
+    let retry_at = if retry_after_ms == 0 { 0 } else { now + wait };
+    state.seen = Some(digest.clone());
+    state.failure = Some(Failure { code: code.clone(), message: message.clone(), since, digest, retry_at, attempts });
+    let action = if retry_at == 0 { Action::Finish } else { Action::Wait(millis(wait)) };
+    let mut step = Step::new(state, action);
+    step.events.push(Event::Failed { code, message });
+    step
+}
+
+/// Whether a value is as good as none.
+pub(crate) fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Text(text) => text.is_empty(),
+        Value::Set(set) => set.is_empty(),
+        Value::Checklist(items) => items.is_empty(),
+        Value::Number(_) | Value::Time(_) => false,
+    }
+}
+
+pub(crate) fn conflict_event(conflict: &Conflict) -> Event {
+    let json = |value: &Value| serde_json::to_value(value).unwrap_or(Json::Null);
+    let loser = match conflict.loser {
+        crate::merge::Loser::Local => "agent",
+        crate::merge::Loser::Remote => "planner",
+    };
+    Event::Conflict {
+        field: conflict.field.name(),
+        kept: json(&conflict.kept),
+        lost: json(&conflict.lost),
+        loser,
+    }
+}

@@ -1,0 +1,176 @@
+//! Both sides are there: field by field, who changed what, and what goes where.
+
+use std::collections::BTreeSet;
+
+use super::{Action, Context, Here, Step, conflict_event, is_nothing};
+use crate::{
+    lens::{self, Document, Field, Fields, SyncStamp, Value, same},
+    merge::{Loser, Merged, merge},
+    state::{Remote, TaskState, fingerprint},
+    world::{LocalWrite, Snapshot},
+};
+
+/// What the document says about a field, all things considered.
+struct Effective {
+    value: Value,
+    /// The writer cannot have known Planner's last change of the field.
+    unseen: bool,
+}
+
+/// Merges every field and says what has to be written where.
+pub(super) fn merge_sides(mut state: TaskState, snapshot: &Snapshot, here: &Here, context: &Context<'_>) -> Step {
+    let Some(remote) = state.remote.clone() else {
+        return Step::new(state, Action::Get { task: true, details: true });
+    };
+    let stamp = here.document.sync_stamp();
+    let rev = stamp.as_ref().map(|stamp| stamp.rev.as_str());
+    let mut target = Fields::new();
+    let mut push = Fields::new();
+    let mut downloaded = Vec::new();
+    let mut events = Vec::new();
+    for loser in &here.projection.losers {
+        let kept = here.projection.fields.get(&loser.0).cloned().unwrap_or(Value::Null);
+        let conflict = crate::merge::Conflict {
+            field: loser.0,
+            kept,
+            lost: loser.2.clone(),
+            loser: Loser::Local,
+        };
+        events.push(conflict_event(&conflict));
+    }
+    for field in fields_of(&state, here, &remote.fields) {
+        let remote_value = remote.fields.get(&field).cloned().unwrap_or(Value::Null);
+        let old_base = state.base.get(&field).cloned().unwrap_or(Value::Null);
+        let base = if !same(field, &remote_value, &old_base) && state.is_own_echo(field, &remote_value) {
+            remote_value.clone()
+        } else {
+            old_base.clone()
+        };
+        let local = effective(&state, field, here.projection.fields.get(&field), rev, context.now);
+        let Merged { mut value, mut conflict } =
+            merge(field, &base, &local.value, &remote_value, local.unseen);
+        if field == Field::Plan && !same(field, &value, &remote_value) {
+            conflict = Some(crate::merge::Conflict {
+                field,
+                kept: remote_value.clone(),
+                lost: value,
+                loser: Loser::Local,
+            });
+            value = remote_value.clone();
+        }
+        if let Some(conflict) = conflict {
+            state.remember_superseded(field, &conflict.lost, context.now);
+            events.push(conflict_event(&conflict));
+        }
+        if !same(field, &base, &remote_value) {
+            state.remember_superseded(field, &base, context.now);
+            if let Some(shown) = here.projection.fields.get(&field) {
+                if !same(field, shown, &value) {
+                    state.remember_superseded(field, shown, context.now);
+                }
+            }
+            state.remote_changed.insert(field, context.now);
+            if !same(field, &local.value, &value) {
+                downloaded.push(field);
+            }
+        }
+        if !same(field, &value, &remote_value) {
+            push.insert(field, value.clone());
+        }
+        if !is_nothing(&remote_value) || state.base.contains_key(&field) {
+            state.base.insert(field, remote_value);
+        }
+        target.insert(field, value);
+    }
+    target.retain(|field, value| !is_nothing(value) || here.projection.fields.contains_key(field));
+    state.current.clone_from(&target);
+    let write = local_write(&mut state, here, &target, &remote.etag, context);
+    state.failure = None;
+    let mut step = Step::new(state, Action::Finish);
+    step.events = events;
+    step.write = write;
+    step.downloaded = downloaded;
+    step.clear_missed = snapshot.missed_sweeps > 0 || snapshot.delete_event;
+    step.action = push_action(&mut step.state, push, &remote, context);
+    step
+}
+
+fn fields_of(state: &TaskState, here: &Here, remote: &Fields) -> BTreeSet<Field> {
+    let local = here.projection.fields.keys();
+    remote.keys().chain(state.base.keys()).chain(local).chain(state.current.keys()).copied().collect()
+}
+
+/// The rules for stale and silent documents (sync.md §1.3.5, F10, F11, F15).
+fn effective(state: &TaskState, field: Field, local: Option<&Value>, rev: Option<&str>, now: i64) -> Effective {
+    let current = || state.current.get(&field).or_else(|| state.base.get(&field)).cloned().unwrap_or(Value::Null);
+    let Some(local) = local else {
+        return Effective { value: current(), unseen: false };
+    };
+    let changed_at = state.remote_changed.get(&field).copied().unwrap_or(0);
+    match rev {
+        Some(rev) if state.rev.as_deref() == Some(rev) => Effective { value: local.clone(), unseen: false },
+        Some(rev) => match state.views.iter().find(|view| view.rev == rev) {
+            Some(view) if view.values.get(&field) == Some(&fingerprint(local)) => {
+                Effective { value: current(), unseen: false }
+            }
+            Some(view) => Effective { value: local.clone(), unseen: changed_at > view.at },
+            None => stale_or(state, field, local, now, changed_at > 0),
+        },
+        None => stale_or(state, field, local, now, false),
+    }
+}
+
+fn stale_or(state: &TaskState, field: Field, local: &Value, now: i64, unseen: bool) -> Effective {
+    if state.is_superseded(field, local, now) {
+        let value = state.current.get(&field).or_else(|| state.base.get(&field)).cloned();
+        return Effective { value: value.unwrap_or(Value::Null), unseen: false };
+    }
+    Effective { value: local.clone(), unseen }
+}
+
+/// The document write, where values came down or the stamp is not there yet.
+fn local_write(
+    state: &mut TaskState,
+    here: &Here,
+    target: &Fields,
+    etag: &str,
+    context: &Context<'_>,
+) -> Option<LocalWrite> {
+    let rendered = lens::render(&here.document, target);
+    let planner_id = state.planner_id.clone().unwrap_or_default();
+    let stamped = here.document.sync_stamp();
+    let foreign = stamped.as_ref().is_some_and(|stamp| stamp.planner_id != planner_id);
+    let first = state.rev.is_none();
+    if rendered.bytes() == here.document.bytes() && !foreign && !(first && stamped.is_none()) {
+        if first {
+            state.rev = stamped.map(|stamp| stamp.rev);
+        }
+        return None;
+    }
+    let stamp = SyncStamp { rev: context.rev.clone(), planner_id, etag: etag.to_owned() };
+    let shown = lens::project(&rendered, Some(target)).map(|shown| shown.fields).unwrap_or_default();
+    let document: Document = rendered.with_stamp(&stamp);
+    state.remember_view(&context.rev, &shown, context.now);
+    Some(LocalWrite { expected: Some(here.bytes.clone()), new: Some(document) })
+}
+
+fn push_action(state: &mut TaskState, push: Fields, remote: &Remote, context: &Context<'_>) -> Action {
+    if push.is_empty() {
+        return Action::Finish;
+    }
+    if push.keys().any(|field| field.is_details()) && remote.details_etag.is_none() {
+        state.need_details = true;
+        return Action::Get { task: false, details: true };
+    }
+    let (task, details) = lens::planner::patch_bodies(&push, &remote.fields);
+    let task = task.map(|body| (remote.etag.clone(), body));
+    let details = details.zip(remote.details_etag.clone()).map(|(body, etag)| (etag, body));
+    if task.is_none() && details.is_none() {
+        return Action::Finish;
+    }
+    for (field, value) in &push {
+        state.intents.retain(|intent| intent.field != *field || !same(*field, &intent.value, value));
+        state.intents.push(crate::state::Intent { field: *field, value: value.clone(), at: context.now });
+    }
+    Action::Patch { task, details, changes: push }
+}

@@ -1,0 +1,179 @@
+//! Tasks that Planner does not have yet: create, adopt again, or wait for an open create to be explained.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::{Action, Context, Here, Problem, Step, fail, observe};
+use crate::{
+    lens::{self, Field, Fields, Value},
+    state::{Create, TaskState},
+    world::{Event, OpenCreate, Snapshot},
+};
+
+/// Prefix of the ids of imported tasks; the rest is Planner's id.
+pub const IMPORTED: &str = "planner-";
+/// How long a task that names no synced plan waits while no plan is configured.
+const NO_PLANS_WAIT: Duration = Duration::from_secs(30);
+/// How far Planner's creation time may lie before or after the moment we sent, ms (sync.md §1.3.5).
+const WINDOW_MS: (i64, i64) = (-2_000, 60_000);
+
+/// The next step of a task without a Planner id.
+pub(super) fn unmapped(
+    mut state: TaskState,
+    snapshot: &Snapshot,
+    here: Option<Here>,
+    context: &Context<'_>,
+) -> Step {
+    if state.create.is_some() {
+        return resolve(state, snapshot);
+    }
+    let Some(here) = here else {
+        return Step::new(state, Action::Finish).forget();
+    };
+    if let Some(planner_id) = former_id(&state, snapshot, &here) {
+        state.planner_id = Some(planner_id);
+        state.need_get = true;
+        state.failure = None;
+        return Step::new(state, Action::Get { task: true, details: true });
+    }
+    if here.document.get("parent_task_id").is_some_and(|raw| raw.get() != "null") {
+        let message = "the document names a parent: it is a checklist item of that task, which this version does \
+                       not send to Planner";
+        return fail(state, problem("subtask_not_synced", message, &here), context.now);
+    }
+    if context.plans.synced.is_empty() {
+        return Step::new(state, Action::Wait(NO_PLANS_WAIT));
+    }
+    let mut fields = here.projection.fields.clone();
+    let plan = match fields.get(&Field::Plan) {
+        Some(Value::Text(plan)) => plan.clone(),
+        _ => match &context.plans.default {
+            Some(plan) => plan.clone(),
+            None => {
+                let message = "the document names no plan and no default plan is set: add plan_id";
+                return fail(state, problem("plan_missing", message, &here), context.now);
+            }
+        },
+    };
+    if !context.plans.synced.contains(&plan) {
+        let message = "the document's plan is not one of the synced plans (PLANNER_PLANS)";
+        return fail(state, problem("plan_not_synced", message, &here), context.now);
+    }
+    if !matches!(fields.get(&Field::Title), Some(Value::Text(title)) if !title.trim().is_empty()) {
+        return fail(state, problem("title_missing", "a task needs a title", &here), context.now);
+    }
+    fields.insert(Field::Plan, Value::Text(plan.clone()));
+    state.failure = None;
+    state.current.clone_from(&fields);
+    let sent: Fields = fields.into_iter().filter(|(field, _)| !field.is_details()).collect();
+    let body = lens::planner::create_body(&sent);
+    state.create = Some(Create { plan, fields: sent, sent_at: context.now, unresolved: false });
+    Step::new(state, Action::Create { body })
+}
+
+fn problem(code: &str, message: &str, here: &Here) -> Problem {
+    Problem {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        digest: here.digest.clone(),
+        retry_after_ms: 0,
+    }
+}
+
+/// The Planner id that the document had before the map was lost, unless it is another task's or dead.
+fn former_id(state: &TaskState, snapshot: &Snapshot, here: &Here) -> Option<String> {
+    let stamped = here.document.sync_stamp().map(|stamp| stamp.planner_id).filter(|id| !id.is_empty());
+    let named = snapshot.id.strip_prefix(IMPORTED).filter(|id| !id.is_empty()).map(str::to_owned);
+    let id = stamped.or(named)?;
+    let foreign = snapshot.stamp_owner.is_some();
+    (!foreign && state.dead_id.as_ref() != Some(&id)).then_some(id)
+}
+
+/// An open create: adopt the task that explains it, or list it.
+fn resolve(mut state: TaskState, snapshot: &Snapshot) -> Step {
+    let Some(create) = state.create.clone() else { return Step::new(state, Action::Finish) };
+    if let Some(orphan) = explained_by(&create, snapshot) {
+        let planner_id = orphan.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
+        state.create = None;
+        state.failure = None;
+        adopt(&mut state, &create, &planner_id, &orphan);
+        state.need_details = true;
+        return Step::new(state, Action::Get { task: false, details: true });
+    }
+    if create.unresolved {
+        return Step::new(state, Action::Finish);
+    }
+    state.create = Some(Create { unresolved: true, ..create });
+    let mut step = Step::new(state, Action::Finish);
+    step.events.push(Event::Failed {
+        code: "create_unresolved".to_owned(),
+        message: "a create was sent and its answer was lost; it is not sent again. The task is adopted when a list \
+                  shows it"
+            .to_owned(),
+    });
+    step
+}
+
+/// Makes `json` the Planner side of the task whose create sent `create`.
+pub(crate) fn adopt(state: &mut TaskState, create: &Create, planner_id: &str, json: &Json) {
+    state.planner_id = Some(planner_id.to_owned());
+    state.base.clone_from(&create.fields);
+    state.dead_id = None;
+    state.gone = None;
+    state.need_get = false;
+    observe(state, json);
+}
+
+/// The held task that this create made: same title, made in its window. Where several creates and as many
+/// tasks fit each other equally, they are paired in order of time.
+fn explained_by(create: &Create, snapshot: &Snapshot) -> Option<Json> {
+    let title = match create.fields.get(&Field::Title) {
+        Some(Value::Text(title)) => title.as_str(),
+        _ => return None,
+    };
+    let fits = |sent_at: i64, json: &&Json| {
+        json.get("title").and_then(Json::as_str) == Some(title)
+            && created_ms(json).is_some_and(|at| {
+                (WINDOW_MS.0..=WINDOW_MS.1).contains(&(at - sent_at))
+            })
+    };
+    let mut orphans: Vec<&Json> = snapshot.orphans.iter().filter(|json| fits(create.sent_at, json)).collect();
+    orphans.sort_by_key(|json| (created_ms(json), json.get("id").and_then(Json::as_str).map(str::to_owned)));
+    let mut rivals: Vec<&OpenCreate> =
+        snapshot.open_creates.iter().filter(|open| open.title == title && open.plan == create.plan).collect();
+    rivals.sort_by_key(|open| (open.sent_at, open.id.clone()));
+    if orphans.len() == 1 && rivals.len() <= 1 {
+        return orphans.first().map(|json| (*json).clone());
+    }
+    let own = rivals.iter().position(|open| open.sent_at == create.sent_at)?;
+    let alike = rivals.iter().filter(|open| open.sent_at == create.sent_at).count() == 1;
+    (alike && rivals.len() == orphans.len()).then(|| orphans.get(own).map(|json| (*json).clone())).flatten()
+}
+
+/// When Planner says that it made a task, ms.
+pub(crate) fn created_ms(json: &Json) -> Option<i64> {
+    let text = json.get("createdDateTime")?.as_str()?;
+    text.parse::<jiff::Timestamp>().ok().map(|at| at.as_millisecond())
+}
+
+/// Whether a task that no document claims may be the work of an open create: it is not imported now.
+pub fn is_held(json: &Json, open: &[OpenCreate], application: Option<&str>) -> bool {
+    if open.is_empty() {
+        return false;
+    }
+    let by = json.get("createdBy");
+    let app = by.and_then(|by| by.pointer("/application/id")).and_then(Json::as_str);
+    let user = by.and_then(|by| by.pointer("/user/id")).and_then(Json::as_str);
+    let ours = match (app, application) {
+        (Some(app), Some(own)) => app.eq_ignore_ascii_case(own),
+        (Some(_), None) => true,
+        (None, _) => user.is_none(),
+    };
+    let title = json.get("title").and_then(Json::as_str);
+    open.iter().any(|create| {
+        let timely = created_ms(json)
+            .is_none_or(|at| (WINDOW_MS.0..=WINDOW_MS.1).contains(&(at - create.sent_at)));
+        timely && (ours || title == Some(create.title.as_str()))
+    })
+}

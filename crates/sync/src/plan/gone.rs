@@ -1,0 +1,176 @@
+//! Absence on either side: evidence first, then a deletion; an edit that the deleter did not see beats it.
+
+use std::time::Duration;
+
+use super::{Action, Context, FRESH_MS, GONE_APART_MS, Here, Step, millis};
+use crate::{
+    lens::{self, Document, Field, Fields, SyncStamp, Value, same},
+    state::TaskState,
+    world::{Direction, Event, LocalWrite, Snapshot},
+};
+
+/// Sweeps that must have missed a document before its absence counts, where no agent said that it deleted it.
+const SWEEPS: u32 = 2;
+/// Complete lists that must lack a task, besides two answers of its own, before it counts as deleted.
+const LISTS: u32 = 2;
+/// How long to wait for the next list.
+const LIST_WAIT: Duration = Duration::from_secs(20);
+
+/// Deals with signs that Planner's side is gone; `None` = there are none.
+pub(super) fn check(
+    state: &mut TaskState,
+    snapshot: &Snapshot,
+    here: Option<&Here>,
+    context: &Context<'_>,
+) -> Option<Step> {
+    let Some(gone) = state.gone.clone() else {
+        if snapshot.absent_lists > 0 && context.now - state.full_at > FRESH_MS {
+            state.need_get = true;
+        }
+        return None;
+    };
+    let twice = gone.answers >= 2;
+    if state.remote.is_none() && twice {
+        return Some(disown(state.clone()));
+    }
+    if !twice {
+        let since = context.now - gone.last;
+        let action = if since >= GONE_APART_MS {
+            Action::Get { task: true, details: true }
+        } else {
+            Action::Wait(millis(GONE_APART_MS - since))
+        };
+        return Some(Step::new(state.clone(), action));
+    }
+    if snapshot.absent_lists < LISTS {
+        let recent = context.now - gone.last < GONE_APART_MS;
+        let action = if recent || snapshot.absent_lists > 0 {
+            Action::Wait(LIST_WAIT)
+        } else {
+            Action::Get { task: true, details: true }
+        };
+        return Some(Step::new(state.clone(), action));
+    }
+    Some(deleted_in_planner(state.clone(), here, context))
+}
+
+/// A document named a Planner task that is not there (any more): it is a new task.
+fn disown(mut state: TaskState) -> Step {
+    state.dead_id = state.planner_id.take();
+    state.gone = None;
+    state.need_get = false;
+    state.need_details = false;
+    Step::new(state, Action::Wait(Duration::ZERO))
+}
+
+/// Planner's side is gone for good.
+fn deleted_in_planner(state: TaskState, here: Option<&Here>, context: &Context<'_>) -> Step {
+    let planner_id = state.planner_id.clone();
+    let Some(here) = here else {
+        let mut step = Step::new(state, Action::Finish).forget();
+        step.unmap = planner_id;
+        step.events.push(Event::Deleted { direction: Direction::Down });
+        return step;
+    };
+    if edited_since_base(&state, &here.projection.fields) {
+        return recreate(state, here, context, planner_id);
+    }
+    let mut step = Step::new(state, Action::Finish).forget();
+    step.write = Some(LocalWrite { expected: Some(here.bytes.clone()), new: None });
+    step.unmap = planner_id;
+    step.events.push(Event::Deleted { direction: Direction::Down });
+    step
+}
+
+/// Whether the document holds a value that Planner never had.
+fn edited_since_base(state: &TaskState, local: &Fields) -> bool {
+    local.iter().any(|(field, value)| {
+        let base = state.base.get(field).unwrap_or(&Value::Null);
+        !same(*field, value, base) && !state.is_own_echo(*field, value)
+    })
+}
+
+/// An edit that the deleter did not see: the task is made again, complete.
+fn recreate(old: TaskState, here: &Here, context: &Context<'_>, planner_id: Option<String>) -> Step {
+    let mut whole = old.base.clone();
+    whole.extend(old.current.clone());
+    whole.extend(here.projection.fields.clone());
+    let stamp = SyncStamp { rev: context.rev.clone(), planner_id: String::new(), etag: String::new() };
+    let document = lens::render(&here.document, &whole).with_stamp(&stamp);
+    let mut state = TaskState { dead_id: planner_id.clone(), expires: old.expires, ..TaskState::default() };
+    state.remember_view(&context.rev, &whole, context.now);
+    state.current = whole;
+    let mut step = Step::new(state, Action::Wait(Duration::ZERO));
+    step.write = Some(LocalWrite { expected: Some(here.bytes.clone()), new: Some(document) });
+    step.unmap = planner_id;
+    step.clear_missed = true;
+    step.clear_absent = true;
+    step.events.push(Event::Restored);
+    step
+}
+
+/// There is no document: import, wait for evidence, delete in Planner, or bring it back.
+pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, context: &Context<'_>) -> Step {
+    let Some(remote) = state.remote.clone() else {
+        return Step::new(state, Action::Get { task: true, details: true });
+    };
+    if state.seen.is_none() && state.current.is_empty() {
+        return write_from_planner(state, snapshot, context, false);
+    }
+    let unchanged = remote.fields.iter().all(|(field, value)| {
+        let base = state.base.get(field).unwrap_or(&Value::Null);
+        same(*field, value, base) || state.is_own_echo(*field, value)
+    });
+    if state.expires {
+        if unchanged {
+            return Step::new(state, Action::Finish);
+        }
+        return write_from_planner(state, snapshot, context, true);
+    }
+    if !snapshot.delete_event && snapshot.missed_sweeps < SWEEPS {
+        return Step::new(state, Action::Finish);
+    }
+    if context.now - state.full_at > FRESH_MS {
+        state.need_get = true;
+        return Step::new(state, Action::Get { task: true, details: true });
+    }
+    if unchanged { Step::new(state, Action::Delete { etag: remote.etag }) } else { write_from_planner(state, snapshot, context, true) }
+}
+
+/// Writes a document from Planner's copy: an import, or a task whose deleter had not seen its last edit.
+fn write_from_planner(
+    mut state: TaskState,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+    restored: bool,
+) -> Step {
+    let (Some(remote), Some(planner_id)) = (state.remote.clone(), state.planner_id.clone()) else {
+        return Step::new(state, Action::Get { task: true, details: true });
+    };
+    let Some(json) = snapshot.observed.as_ref() else {
+        state.need_get = true;
+        return Step::new(state, Action::Get { task: true, details: true });
+    };
+    let details = json.get("details").filter(|details| details.is_object());
+    let imported = lens::import(&snapshot.id, json, details);
+    let stamp = SyncStamp { rev: context.rev.clone(), planner_id, etag: remote.etag.clone() };
+    let document: Document = lens::render(&imported, &remote.fields).with_stamp(&stamp);
+    for (field, value) in &remote.fields {
+        state.base.insert(*field, value.clone());
+    }
+    state.current.clone_from(&state.base);
+    let shown = lens::project(&document, None).map(|shown| shown.fields).unwrap_or_default();
+    state.remember_view(&context.rev, &shown, context.now);
+    state.failure = None;
+    let downloaded: Vec<Field> = remote.fields.keys().copied().collect();
+    let mut step = Step::new(state, Action::Finish);
+    step.write = Some(LocalWrite { expected: None, new: Some(document) });
+    step.downloaded = downloaded;
+    step.clear_missed = true;
+    step.clear_absent = true;
+    if restored {
+        step.events.push(Event::Restored);
+    }
+    step
+}
+

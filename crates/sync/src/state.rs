@@ -1,0 +1,255 @@
+//! What is remembered about one task between two steps: the base, and what cannot be read again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::lens::{Field, Fields, Value};
+
+/// How many of our own writes of a document are remembered (`views`).
+pub const VIEWS: usize = 8;
+/// How many superseded values of a task are remembered (`history`).
+pub const HISTORY: usize = 64;
+/// How long a superseded value without a stamp still counts as a stale write, milliseconds.
+pub const HISTORY_MS: i64 = 10 * 60 * 1000;
+/// How long the value of a write of unknown outcome is kept, milliseconds.
+pub const INTENT_MS: i64 = 5 * 60 * 1000;
+
+/// A short hash that stands for a value, so that state holds no second copy of people's text.
+pub fn fingerprint(value: &Value) -> String {
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    hex(&Sha256::digest(&text)[..8])
+}
+
+/// The digest of a document's bytes that the sweep compares.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes)[..16])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The state of one task (`annika:sync:state:{annika_id}`, field `record`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskState {
+    /// Planner's id of the task, once it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planner_id: Option<String>,
+    /// The values both sides last agreed on.
+    pub base: Fields,
+    /// The last effective local values; what a document that says nothing about a field means.
+    pub current: Fields,
+    /// The newest copy of Planner's side that was merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Remote>,
+    /// The `rev` of the last document we wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rev: Option<String>,
+    /// Our last writes, newest last: what an agent may have read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<View>,
+    /// Values that were replaced, newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Superseded>,
+    /// When a remote change of a field was last downloaded, ms.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub remote_changed: BTreeMap<Field, i64>,
+    /// Writes to Graph whose outcome is not known yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub intents: Vec<Intent>,
+    /// A create that was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create: Option<Create>,
+    /// A permanent failure that stands until the document changes or its time comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Digest of the document that was last worked off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
+    /// The document had a time to live when last seen: its absence says nothing.
+    #[serde(skip_serializing_if = "is_false")]
+    pub expires: bool,
+    /// Planner's side must be read before anything else is decided.
+    #[serde(skip_serializing_if = "is_false")]
+    pub need_get: bool,
+    /// The details must be read before the next merge.
+    #[serde(skip_serializing_if = "is_false")]
+    pub need_details: bool,
+    /// A planner id that the document's stamp still names and that is proven dead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_id: Option<String>,
+    /// Answers 404 or 403 for the task itself, and when the first came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Gone>,
+    /// Transient failures in a row.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// Conflict answers (409, 412) in a row.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub conflicts: u32,
+    /// When Planner's side was last read whole (task and details), ms.
+    #[serde(skip_serializing_if = "is_zero_i64")]
+    pub full_at: i64,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+fn is_zero_i64(value: &i64) -> bool {
+    *value == 0
+}
+
+/// Planner's side of a task as last merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// ETag of the task.
+    pub etag: String,
+    /// ETag of its details, where they were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details_etag: Option<String>,
+    /// Its values.
+    pub fields: Fields,
+}
+
+/// What a document of ours held, by fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// The stamp it carried.
+    pub rev: String,
+    /// When it was written, ms.
+    pub at: i64,
+    /// Fingerprints of its values.
+    pub values: BTreeMap<Field, String>,
+}
+
+/// A value that was replaced or lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Superseded {
+    /// The field.
+    pub field: Field,
+    /// Its value's fingerprint.
+    pub value: String,
+    /// When it was replaced, ms.
+    pub at: i64,
+}
+
+/// A value on its way to Graph.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The field.
+    pub field: Field,
+    /// The value that was sent.
+    pub value: Value,
+    /// When it was sent, ms.
+    pub at: i64,
+}
+
+/// A create on its way to Graph.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// The plan it was sent to.
+    pub plan: String,
+    /// The values that were sent.
+    pub fields: Fields,
+    /// When the intent was stored, ms.
+    pub sent_at: i64,
+    /// Its outcome is not known: the task is listed as `create_unresolved`.
+    #[serde(default)]
+    pub unresolved: bool,
+}
+
+/// Why a task waits for a person or an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable code.
+    pub code: String,
+    /// What happened and what to do, for a person.
+    pub message: String,
+    /// When it was first seen, ms.
+    pub since: i64,
+    /// Digest of the document that failed; another document is tried at once.
+    pub digest: String,
+    /// When it is tried again by itself, ms; 0 = never.
+    #[serde(default)]
+    pub retry_at: i64,
+    /// How often it failed.
+    #[serde(default)]
+    pub attempts: u32,
+}
+
+/// Evidence that Planner no longer has the task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// When the first 404 or 403 came, ms.
+    pub since: i64,
+    /// How many came, at least [`crate::plan::GONE_APART_MS`] apart.
+    pub answers: u32,
+    /// When the last one was counted, ms.
+    pub last: i64,
+}
+
+impl TaskState {
+    /// Remembers the document that was just written under `rev`.
+    ///
+    /// `shown` is what the document says, in its own spelling of values.
+    pub fn remember_view(&mut self, rev: &str, shown: &Fields, now: i64) {
+        let values = shown.iter().map(|(field, value)| (*field, fingerprint(value))).collect();
+        self.views.push(View { rev: rev.to_owned(), at: now, values });
+        let excess = self.views.len().saturating_sub(VIEWS);
+        self.views.drain(..excess);
+        self.rev = Some(rev.to_owned());
+    }
+
+    /// Remembers that `value` of `field` was replaced.
+    pub fn remember_superseded(&mut self, field: Field, value: &Value, now: i64) {
+        let value = fingerprint(value);
+        self.history.retain(|old| !(old.field == field && old.value == value) && now - old.at <= HISTORY_MS);
+        self.history.push(Superseded { field, value, at: now });
+        let excess = self.history.len().saturating_sub(HISTORY);
+        self.history.drain(..excess);
+    }
+
+    /// Whether `value` of `field` was replaced in the last ten minutes.
+    pub fn is_superseded(&self, field: Field, value: &Value, now: i64) -> bool {
+        let value = fingerprint(value);
+        self.history.iter().any(|old| old.field == field && old.value == value && now - old.at <= HISTORY_MS)
+    }
+
+    /// Whether the values of the last write are on their way with an unknown outcome.
+    pub fn is_own_echo(&self, field: Field, value: &Value) -> bool {
+        self.intents.iter().any(|intent| intent.field == field && crate::lens::same(field, &intent.value, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_and_history_are_bounded() {
+        let mut state = TaskState::default();
+        for n in 0..100 {
+            state.remember_view(&format!("r{n}"), &Fields::new(), n);
+            state.remember_superseded(Field::Title, &Value::Text(format!("t{n}")), n);
+        }
+        assert_eq!(state.views.len(), VIEWS);
+        assert_eq!(state.views.last().map(|view| view.rev.as_str()), Some("r99"));
+        assert_eq!(state.history.len(), HISTORY);
+        assert!(state.is_superseded(Field::Title, &Value::Text("t99".into()), 99));
+        assert!(!state.is_superseded(Field::Title, &Value::Text("t99".into()), 99 + HISTORY_MS + 1));
+        assert!(!state.is_superseded(Field::Description, &Value::Text("t99".into()), 99));
+    }
+
+    #[test]
+    fn an_empty_state_is_a_short_text() {
+        let text = serde_json::to_string(&TaskState::default()).expect("serialises");
+        assert!(text.len() < 40, "{text}");
+        assert_eq!(serde_json::from_str::<TaskState>("{}").expect("reads"), TaskState::default());
+    }
+}
