@@ -82,7 +82,11 @@ fn local_wins(field: Field, local: &Value, remote: &Value) -> Merged {
 fn merge_percent(base: &Value, local: &Value, remote: &Value) -> Merged {
     let number = |value: &Value| if let Value::Number(n) = value { *n } else { 0 };
     let (b, l, r) = (number(base), number(local), number(remote));
-    if r < b || r >= l { remote_wins(Field::Percent, local, remote) } else { local_wins(Field::Percent, local, remote) }
+    if r < b || r >= l {
+        remote_wins(Field::Percent, local, remote)
+    } else {
+        local_wins(Field::Percent, local, remote)
+    }
 }
 
 fn set(value: &Value) -> BTreeSet<String> {
@@ -137,7 +141,11 @@ fn merge_checklists(base: &Value, local: &Value, remote: &Value) -> Merged {
     Merged { value, conflict }
 }
 
-fn merge_item(base: Option<&ChecklistItem>, local: &ChecklistItem, remote: &ChecklistItem) -> (ChecklistItem, bool) {
+fn merge_item(
+    base: Option<&ChecklistItem>,
+    local: &ChecklistItem,
+    remote: &ChecklistItem,
+) -> (ChecklistItem, bool) {
     let mut item = remote.clone();
     let mut lost = false;
     if local.title != remote.title {
@@ -198,7 +206,8 @@ mod tests {
 
     #[test]
     fn done_beats_not_done_unless_reopened() {
-        let percent = |b, l, r| merge(Field::Percent, &Value::Number(b), &Value::Number(l), &Value::Number(r), false);
+        let percent =
+            |b, l, r| merge(Field::Percent, &Value::Number(b), &Value::Number(l), &Value::Number(r), false);
         assert_eq!(percent(20, 100, 50).value, Value::Number(100));
         assert_eq!(percent(20, 50, 100).value, Value::Number(100));
         assert_eq!(percent(100, 80, 0).value, Value::Number(0), "a person re-opened it");
@@ -208,7 +217,8 @@ mod tests {
 
     #[test]
     fn assignees_merge_element_by_element() {
-        let merged = merge(Field::Assignees, &ids(&["a", "b"]), &ids(&["a", "c"]), &ids(&["b", "a", "d"]), false);
+        let merged =
+            merge(Field::Assignees, &ids(&["a", "b"]), &ids(&["a", "c"]), &ids(&["b", "a", "d"]), false);
         assert_eq!(merged.value, ids(&["a", "c", "d"]));
         assert_eq!(merged.conflict, None);
     }

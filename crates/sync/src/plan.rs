@@ -144,19 +144,19 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
             return fail(state, problem, context.now);
         }
     };
-    if let Some(here) = &here {
-        if let Some(failure) = &state.failure {
-            let stands = failure.digest == here.digest
-                && (failure.retry_at == 0 || context.now < failure.retry_at)
-                && !news
-                && snapshot.absent_lists == 0;
-            if stands {
-                let action = match failure.retry_at {
-                    0 => Action::Finish,
-                    at => Action::Wait(millis(at - context.now)),
-                };
-                return Step::new(state, action);
-            }
+    if let Some(here) = &here
+        && let Some(failure) = &state.failure
+    {
+        let stands = failure.digest == here.digest
+            && (failure.retry_at == 0 || context.now < failure.retry_at)
+            && !news
+            && snapshot.absent_lists == 0;
+        if stands {
+            let action = match failure.retry_at {
+                0 => Action::Finish,
+                at => Action::Wait(millis(at - context.now)),
+            };
+            return Step::new(state, action);
         }
     }
     if state.planner_id.is_none() {
@@ -186,10 +186,10 @@ fn take_in_observed(state: &mut TaskState, snapshot: &Snapshot) -> bool {
     if state.planner_id.is_none() {
         return false;
     }
-    if let Some(json) = &snapshot.observed {
-        if observe(state, json) {
-            return true;
-        }
+    if let Some(json) = &snapshot.observed
+        && observe(state, json)
+    {
+        return true;
     }
     let unseen = match (&snapshot.observed_etag, &state.remote) {
         (Some(seen), Some(remote)) => seen != &remote.etag && !etag::is_older(seen, &remote.etag),
@@ -205,10 +205,10 @@ fn take_in_observed(state: &mut TaskState, snapshot: &Snapshot) -> bool {
 /// Takes a task as Graph sent it into the state, unless the state holds it or a newer one.
 pub fn observe(state: &mut TaskState, json: &Json) -> bool {
     let Some(seen) = json.get("@odata.etag").and_then(Json::as_str) else { return false };
-    if let Some(remote) = &state.remote {
-        if remote.etag == seen || etag::is_older(seen, &remote.etag) {
-            return false;
-        }
+    if let Some(remote) = &state.remote
+        && (remote.etag == seen || etag::is_older(seen, &remote.etag))
+    {
+        return false;
     }
     let details = json.get("details").filter(|details| details.is_object());
     let mut fields = lens::planner::fields(json, details);
@@ -296,7 +296,8 @@ pub(crate) fn fail(mut state: TaskState, problem: Problem, now: i64) -> Step {
     let wait = (retry_after_ms << doublings).min(6 * 3_600_000);
     let retry_at = if retry_after_ms == 0 { 0 } else { now + wait };
     state.seen = Some(digest.clone());
-    state.failure = Some(Failure { code: code.clone(), message: message.clone(), since, digest, retry_at, attempts });
+    state.failure =
+        Some(Failure { code: code.clone(), message: message.clone(), since, digest, retry_at, attempts });
     let action = if retry_at == 0 { Action::Finish } else { Action::Wait(millis(wait)) };
     let mut step = Step::new(state, action);
     step.events.push(Event::Failed { code, message });

@@ -223,7 +223,9 @@ impl TaskState {
 
     /// Whether the values of the last write are on their way with an unknown outcome.
     pub fn is_own_echo(&self, field: Field, value: &Value) -> bool {
-        self.intents.iter().any(|intent| intent.field == field && crate::lens::same(field, &intent.value, value))
+        self.intents
+            .iter()
+            .any(|intent| intent.field == field && crate::lens::same(field, &intent.value, value))
     }
 }
 

@@ -11,8 +11,8 @@ use crate::{
     plan::{Action, Context, Step, plan},
     state::{TaskState, digest},
     world::{
-        Claim, Commit, CommitResult, Direction, Event, GraphOutcome, GraphRequest, Local, Next, Plans, RemoteCopy,
-        Snapshot, StoreError, World,
+        Claim, Commit, CommitResult, Direction, Event, GraphOutcome, GraphRequest, Local, Next, Plans,
+        RemoteCopy, Snapshot, StoreError, World,
     },
 };
 
@@ -51,11 +51,11 @@ impl<W: World> Engine<W> {
             let mut idle = IDLE;
             if !self.stopping() && running.len() < self.settings.concurrency {
                 let now = self.world.now_ms();
-                if now.saturating_sub(plans_at) > 5_000 {
-                    if let Ok(read) = self.world.plans().await {
-                        plans = read;
-                        plans_at = now;
-                    }
+                if now.saturating_sub(plans_at) > 5_000
+                    && let Ok(read) = self.world.plans().await
+                {
+                    plans = read;
+                    plans_at = now;
                 }
                 match self.world.claim(BATCH, self.settings.task_lease).await {
                     Ok(claimed) if !claimed.claims.is_empty() => {
@@ -118,8 +118,11 @@ impl<W: World> Engine<W> {
         let snapshots = self.world.load(&ids).await?;
         let started = self.world.now_ms();
         self.count("claims", ids.len() as u64);
-        let mut tasks: Vec<Task> =
-            claims.into_iter().zip(snapshots).map(|(claim, snapshot)| Task::new(claim, snapshot, started)).collect();
+        let mut tasks: Vec<Task> = claims
+            .into_iter()
+            .zip(snapshots)
+            .map(|(claim, snapshot)| Task::new(claim, snapshot, started))
+            .collect();
         let half = i64::try_from(self.settings.task_lease.as_millis() / 2).unwrap_or(i64::MAX);
         for _ in 0..ROUNDS {
             if tasks.is_empty() || self.world.now_ms() - started > half {
@@ -160,7 +163,8 @@ impl<W: World> Engine<W> {
                 sending.push((task, step, requests));
             }
         }
-        let count: usize = sending.iter().chain(waiting.iter().flatten()).map(|(_, _, requests)| requests.len()).sum();
+        let count: usize =
+            sending.iter().chain(waiting.iter().flatten()).map(|(_, _, requests)| requests.len()).sum();
         if count > 0 {
             self.pace(u32::try_from(count).unwrap_or(u32::MAX)).await;
         }
@@ -237,10 +241,10 @@ impl<W: World> Engine<W> {
                 After::Wait(wait) => pauses.push(task.pause(wait)),
             }
         }
-        if !pauses.is_empty() {
-            if let Err(error) = self.world.commit(pauses).await {
-                self.store_failed("commit", &error);
-            }
+        if !pauses.is_empty()
+            && let Err(error) = self.world.commit(pauses).await
+        {
+            self.store_failed("commit", &error);
         }
         tasks
     }

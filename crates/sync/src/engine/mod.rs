@@ -153,10 +153,10 @@ impl<W: World> Engine<W> {
                 () = poll => Ended::Stopped,
             }
         };
-        if ended == Ended::Stopped {
-            if let Err(error) = self.world.release_lease().await {
-                self.store_failed("release_lease", &error);
-            }
+        if ended == Ended::Stopped
+            && let Err(error) = self.world.release_lease().await
+        {
+            self.store_failed("release_lease", &error);
         }
         ended
     }

@@ -72,7 +72,12 @@ fn is_limit(body: Option<&Json>) -> bool {
 
 impl<W: World> Engine<W> {
     /// Takes the outcomes of a task's requests into its state.
-    pub(super) async fn take_outcome(&self, task: &mut Task, action: &Action, outcomes: Vec<GraphOutcome>) -> After {
+    pub(super) async fn take_outcome(
+        &self,
+        task: &mut Task,
+        action: &Action,
+        outcomes: Vec<GraphOutcome>,
+    ) -> After {
         let mut classes = outcomes.into_iter().map(classify);
         match action {
             Action::Finish | Action::Wait(_) => After::Plan,
@@ -161,10 +166,8 @@ impl<W: World> Engine<W> {
         }
         if let Some(raw) = base {
             let fresh = plan::observe(task.state(), &raw);
-            if !fresh {
-                if let Some(details) = raw.get("details") {
-                    set_details(task.state(), details);
-                }
+            if !fresh && let Some(details) = raw.get("details") {
+                set_details(task.state(), details);
             }
             task.snapshot.observed = Some(raw.clone());
             task.raw = Some(raw);
@@ -204,7 +207,10 @@ impl<W: World> Engine<W> {
                 plan::adopt(state, &create, &planner_id, &body);
                 if let Some(remote) = state.remote.as_mut() {
                     remote.fields.entry(Field::Description).or_insert(Value::Null);
-                    remote.fields.entry(Field::Checklist).or_insert_with(|| Value::Checklist(Default::default()));
+                    remote
+                        .fields
+                        .entry(Field::Checklist)
+                        .or_insert_with(|| Value::Checklist(Default::default()));
                     state.need_details = false;
                 } else {
                     state.need_get = true;
@@ -342,7 +348,8 @@ impl<W: World> Engine<W> {
             404 => "plan_not_found".to_owned(),
             _ => "graph_rejected".to_owned(),
         };
-        let said = body.and_then(|body| body.pointer("/error/message")).and_then(Json::as_str).unwrap_or_default();
+        let said =
+            body.and_then(|body| body.pointer("/error/message")).and_then(Json::as_str).unwrap_or_default();
         let message = format!("Graph answered {status}: {}", said.chars().take(300).collect::<String>());
         let digest = match &task.snapshot.local {
             Local::Present { bytes, .. } => crate::state::digest(bytes),
@@ -369,7 +376,9 @@ fn count_gone(state: &mut TaskState, now: i64) {
     state.need_get = false;
     state.gone = Some(match state.gone.take() {
         None => Gone { since: now, answers: 1, last: now },
-        Some(gone) if now - gone.last >= GONE_APART_MS => Gone { answers: gone.answers + 1, last: now, ..gone },
+        Some(gone) if now - gone.last >= GONE_APART_MS => {
+            Gone { answers: gone.answers + 1, last: now, ..gone }
+        }
         Some(gone) => gone,
     });
 }

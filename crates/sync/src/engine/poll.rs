@@ -201,8 +201,7 @@ fn compare(
     application: Option<&str>,
 ) -> Observation {
     let total = tasks.len();
-    let mut observation =
-        Observation { plan: plan.to_owned(), begun_at, total, ..Observation::default() };
+    let mut observation = Observation { plan: plan.to_owned(), begun_at, total, ..Observation::default() };
     let mut listed = std::collections::BTreeSet::new();
     for task in tasks {
         let Some(id) = task.get("id").and_then(Json::as_str).map(str::to_owned) else { continue };
@@ -259,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_new_task_of_ours_is_held_while_a_create_is_open() {
-        let open = OpenCreate { id: "x".into(), plan: "p".into(), sent_at: 1_764_064_800_000, title: "t".into() };
+        let open =
+            OpenCreate { id: "x".into(), plan: "p".into(), sent_at: 1_764_064_800_000, title: "t".into() };
         let sent_at = "2026-11-25T10:00:00Z".parse::<jiff::Timestamp>().expect("a time").as_millisecond();
         let open = OpenCreate { sent_at, ..open };
         let list = vec![task("n", "1")];

@@ -18,7 +18,12 @@ struct Effective {
 }
 
 /// Merges every field and says what has to be written where.
-pub(super) fn merge_sides(mut state: TaskState, snapshot: &Snapshot, here: &Here, context: &Context<'_>) -> Step {
+pub(super) fn merge_sides(
+    mut state: TaskState,
+    snapshot: &Snapshot,
+    here: &Here,
+    context: &Context<'_>,
+) -> Step {
     let Some(remote) = state.remote.clone() else {
         return Step::new(state, Action::Get { task: true, details: true });
     };
@@ -30,12 +35,8 @@ pub(super) fn merge_sides(mut state: TaskState, snapshot: &Snapshot, here: &Here
     let mut events = Vec::new();
     for loser in &here.projection.losers {
         let kept = here.projection.fields.get(&loser.0).cloned().unwrap_or(Value::Null);
-        let conflict = crate::merge::Conflict {
-            field: loser.0,
-            kept,
-            lost: loser.2.clone(),
-            loser: Loser::Local,
-        };
+        let conflict =
+            crate::merge::Conflict { field: loser.0, kept, lost: loser.2.clone(), loser: Loser::Local };
         events.push(conflict_event(&conflict));
     }
     for field in fields_of(&state, here, &remote.fields) {
@@ -64,10 +65,10 @@ pub(super) fn merge_sides(mut state: TaskState, snapshot: &Snapshot, here: &Here
         }
         if !same(field, &base, &remote_value) {
             state.remember_superseded(field, &base, context.now);
-            if let Some(shown) = here.projection.fields.get(&field) {
-                if !same(field, shown, &value) {
-                    state.remember_superseded(field, shown, context.now);
-                }
+            if let Some(shown) = here.projection.fields.get(&field)
+                && !same(field, shown, &value)
+            {
+                state.remember_superseded(field, shown, context.now);
             }
             state.remote_changed.insert(field, context.now);
             if !same(field, &local.value, &value) {
@@ -101,8 +102,15 @@ fn fields_of(state: &TaskState, here: &Here, remote: &Fields) -> BTreeSet<Field>
 }
 
 /// The rules for stale and silent documents (sync.md §1.3.5, F10, F11, F15).
-fn effective(state: &TaskState, field: Field, local: Option<&Value>, rev: Option<&str>, now: i64) -> Effective {
-    let current = || state.current.get(&field).or_else(|| state.base.get(&field)).cloned().unwrap_or(Value::Null);
+fn effective(
+    state: &TaskState,
+    field: Field,
+    local: Option<&Value>,
+    rev: Option<&str>,
+    now: i64,
+) -> Effective {
+    let current =
+        || state.current.get(&field).or_else(|| state.base.get(&field)).cloned().unwrap_or(Value::Null);
     let Some(local) = local else {
         return Effective { value: current(), unseen: false };
     };

@@ -134,9 +134,7 @@ fn explained_by(create: &Create, snapshot: &Snapshot) -> Option<Json> {
     };
     let fits = |sent_at: i64, json: &&Json| {
         json.get("title").and_then(Json::as_str) == Some(title)
-            && created_ms(json).is_some_and(|at| {
-                (WINDOW_MS.0..=WINDOW_MS.1).contains(&(at - sent_at))
-            })
+            && created_ms(json).is_some_and(|at| (WINDOW_MS.0..=WINDOW_MS.1).contains(&(at - sent_at)))
     };
     let mut orphans: Vec<&Json> = snapshot.orphans.iter().filter(|json| fits(create.sent_at, json)).collect();
     orphans.sort_by_key(|json| (created_ms(json), json.get("id").and_then(Json::as_str).map(str::to_owned)));
@@ -172,8 +170,8 @@ pub fn is_held(json: &Json, open: &[OpenCreate], application: Option<&str>) -> b
     };
     let title = json.get("title").and_then(Json::as_str);
     open.iter().any(|create| {
-        let timely = created_ms(json)
-            .is_none_or(|at| (WINDOW_MS.0..=WINDOW_MS.1).contains(&(at - create.sent_at)));
+        let timely =
+            created_ms(json).is_none_or(|at| (WINDOW_MS.0..=WINDOW_MS.1).contains(&(at - create.sent_at)));
         timely && (ours || title == Some(create.title.as_str()))
     })
 }

@@ -134,7 +134,11 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
         state.need_get = true;
         return Step::new(state, Action::Get { task: true, details: true });
     }
-    if unchanged { Step::new(state, Action::Delete { etag: remote.etag }) } else { write_from_planner(state, snapshot, context, true) }
+    if unchanged {
+        Step::new(state, Action::Delete { etag: remote.etag })
+    } else {
+        write_from_planner(state, snapshot, context, true)
+    }
 }
 
 /// Writes a document from Planner's copy: an import, or a task whose deleter had not seen its last edit.
@@ -173,4 +177,3 @@ fn write_from_planner(
     }
     step
 }
-
