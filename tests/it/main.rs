@@ -3,3 +3,4 @@
 #![allow(clippy::disallowed_methods, reason = "tests run against real processes in real time")]
 
 mod keys;
+mod store;
