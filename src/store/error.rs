@@ -118,8 +118,8 @@ fn kind(error: &redis::RedisError) -> StoreErrorKind {
     if text.contains("max number of clients") {
         return StoreErrorKind::Unavailable;
     }
-    // A script's own command is refused by Redis 7 with a plain `ERR The user executing the script can't ...`.
-    if text.contains("The user executing the script can't") {
+    // A script's own command is refused with a plain `ERR`, by Redis 7 and by Valkey in other words.
+    if text.contains("The user executing the script can't") || text.contains("ACL failure in script") {
         return StoreErrorKind::NoPermission;
     }
     // Redis 6 wraps the error of a command inside a script: `ERR Error running script (...): -OOM ...`.

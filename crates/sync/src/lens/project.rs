@@ -14,4 +14,6 @@ pub struct Projection {
     pub disagreeing: Vec<Field>,
 }
 /// wip
-pub fn project(_doc: &Document, _base: Option<&Fields>) -> Result<Projection, DocumentError> { todo!() }
+pub fn project(_doc: &Document, _base: Option<&Fields>) -> Result<Projection, DocumentError> {
+    todo!()
+}

@@ -1,4 +1,6 @@
 //! From canonical fields back into a document.
 use super::{Document, Fields};
 /// wip
-pub fn render(_doc: &Document, _target: &Fields) -> Document { todo!() }
+pub fn render(_doc: &Document, _target: &Fields) -> Document {
+    todo!()
+}
