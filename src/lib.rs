@@ -1,3 +1,6 @@
 //! Annika: a Redis-first Microsoft 365 backend for AI agents, as one Azure Functions custom handler.
 
 pub mod clock;
+pub mod keys;
+pub mod store;
+pub mod tasks;
