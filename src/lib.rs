@@ -1,3 +1,12 @@
 //! Annika: a Redis-first Microsoft 365 backend for AI agents, as one Azure Functions custom handler.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod doctor;
+pub mod entra;
+pub mod graph;
+pub mod host;
+pub mod retry;
+pub mod telemetry;
