@@ -1,2 +1,78 @@
-//! The handler's entry point.
-fn main() {}
+//! The handler's entry point: parse, build `App`, serve.
+
+use annika::{
+    app::App,
+    cli::{Cli, Command},
+    clock::{SystemClock, SystemRng},
+    config::{Settings, TelemetrySettings},
+    doctor,
+    host::{self, DRAIN, Ending},
+    telemetry,
+};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command.unwrap_or(Command::Serve);
+    let settings = Settings::from_env();
+    let logs = settings.as_ref().map_or_else(
+        |_| TelemetrySettings { filter: TelemetrySettings::DEFAULT.to_owned() },
+        |s| s.telemetry.clone(),
+    );
+    let served = telemetry::start(&logs).map_err(anyhow::Error::from).and_then(|()| {
+        let app = App::new(settings?, SystemClock::shared(), SystemRng::shared())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let code = runtime.block_on(async {
+            match command {
+                Command::Serve => serve(app).await.map(|ending| ExitCode::from(ending.exit_code())),
+                Command::Doctor => Ok(doctor::run(&app).await),
+            }
+        });
+        // What did not end within the drain is left behind with the process.
+        runtime.shutdown_background();
+        code
+    });
+    served.unwrap_or_else(|error| {
+        tracing::error!(code = "start_failed", "annika could not start: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Serves until there is a reason to end, then drains.
+async fn serve(app: App) -> anyhow::Result<Ending> {
+    let host = &app.settings.host;
+    let ending = host::ending(host.started_by_host, app.clock.clone())?;
+    let triggers = app.triggers();
+    let router = host::router(app.routes(), triggers.clone());
+    let listener = host::listen(host.port)?;
+    tracing::info!(
+        port = host.port,
+        version = env!("CARGO_PKG_VERSION"),
+        "listening on 127.0.0.1:{}",
+        host.port
+    );
+
+    let mut server = tokio::spawn(host::serve(listener, router, app.drain.clone()));
+    let ending = tokio::select! {
+        ending = ending => ending,
+        ended = &mut server => {
+            tracing::error!(code = Ending::ServerFailed.code(), "the server ended by itself: {ended:?}");
+            Ending::ServerFailed
+        }
+    };
+    app.drain.cancel();
+    let drained = async {
+        triggers.drained().await;
+        if ending != Ending::ServerFailed
+            && let Err(error) = server.await
+        {
+            tracing::error!(code = "server_panicked", "the server did not end in order: {error}");
+        }
+    };
+    let complete = tokio::select! {
+        () = drained => true,
+        () = app.clock.sleep(DRAIN) => false,
+    };
+    tracing::info!(code = ending.code(), exit_code = ending.exit_code(), complete, "drained, exiting");
+    Ok(ending)
+}

@@ -1,0 +1,83 @@
+//! Settings of what is synchronised with Planner, and when.
+
+use super::error::Reader;
+
+/// What is synchronised, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannerSettings {
+    /// The plans that are kept the same in Redis and in Planner; no other plan is touched. Read from
+    /// `PLANNER_PLANS`: plan ids and `group:{id}` (every plan of a Microsoft 365 group), separated by commas.
+    pub plans: Vec<PlanSource>,
+    /// When the timer `planner_poll` fires, in NCRONTAB (six fields, UTC); the host reads it too. Read from
+    /// `PLANNER_POLL_SCHEDULE`, default every minute.
+    pub poll_schedule: String,
+    /// What an invocation of the timer does. Read from `PLANNER_POLL_MODE`, default `continuous`.
+    pub poll_mode: PollMode,
+}
+
+/// One entry of `PLANNER_PLANS`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PlanSource {
+    /// A plan by its id, which is case-sensitive.
+    Plan(String),
+    /// Every plan of the group with this id.
+    Group(String),
+}
+
+/// What an invocation of the timer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PollMode {
+    /// It keeps the engine running until just after the next tick.
+    Continuous,
+    /// It runs one cycle and returns.
+    Periodic,
+}
+
+impl PlannerSettings {
+    /// Once a minute: below that the host keeps no status of the timer (functions-host sources, `TimerListener`).
+    pub const DEFAULT_SCHEDULE: &'static str = "0 * * * * *";
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let plans = reader.text("PLANNER_PLANS").map(|text| Self::plans(reader, &text)).unwrap_or_default();
+        let poll_schedule =
+            reader.text("PLANNER_POLL_SCHEDULE").unwrap_or_else(|| Self::DEFAULT_SCHEDULE.to_owned());
+        if ![5, 6].contains(&poll_schedule.split_ascii_whitespace().count()) {
+            reader.reject(
+                "PLANNER_POLL_SCHEDULE",
+                "must have six fields: second minute hour day month weekday",
+            );
+        }
+        let poll_mode = match reader.text("PLANNER_POLL_MODE").as_deref() {
+            None | Some("continuous") => PollMode::Continuous,
+            Some("periodic") => PollMode::Periodic,
+            Some(_) => {
+                reader.reject("PLANNER_POLL_MODE", "must be `continuous` or `periodic`");
+                PollMode::Continuous
+            }
+        };
+        Self { plans, poll_schedule, poll_mode }
+    }
+
+    fn plans(reader: &mut Reader<'_>, text: &str) -> Vec<PlanSource> {
+        let mut plans: Vec<PlanSource> = Vec::new();
+        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let (id, source): (&str, fn(String) -> PlanSource) = match entry.strip_prefix("group:") {
+                Some(id) => (id, PlanSource::Group),
+                None => (entry, PlanSource::Plan),
+            };
+            let valid = !id.is_empty()
+                && id.len() <= 64
+                && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+            if !valid {
+                let rule = "must be plan ids and `group:{id}`, separated by commas; an id has letters, digits, `-`, `_`";
+                reader.reject("PLANNER_PLANS", rule);
+                return Vec::new();
+            }
+            let plan = source(id.to_owned());
+            if !plans.contains(&plan) {
+                plans.push(plan);
+            }
+        }
+        plans
+    }
+}
