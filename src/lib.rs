@@ -9,6 +9,7 @@ pub mod entra;
 pub mod graph;
 pub mod host;
 pub mod keys;
+pub mod planner;
 pub mod retry;
 pub mod store;
 pub mod tasks;

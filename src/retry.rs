@@ -64,16 +64,29 @@ impl RetryPolicy {
             .with_max_times(Self::REPEATS)
             .with_jitter()
             .with_jitter_seed(self.rng.next_u64());
-        let clock = self.clock.clone();
         attempt
             .retry(backoff)
-            .sleep(move |wait| clock.sleep(wait))
+            .sleep(OnClock(self.clock.clone()))
             .when(E::is_retriable)
-            .adjust(|error: &E, planned| {
-                let wait = planned?.max(error.retry_after().unwrap_or_default());
-                (wait <= Self::PATIENCE).then_some(wait)
-            })
+            .adjust(waiting_as_asked::<E>)
             .await
+    }
+}
+
+/// The other side's wait where it is longer than ours; none where it is longer than we are patient.
+fn waiting_as_asked<E: Retriable>(error: &E, planned: Option<Duration>) -> Option<Duration> {
+    let wait = planned?.max(error.retry_after().unwrap_or_default());
+    (wait <= RetryPolicy::PATIENCE).then_some(wait)
+}
+
+/// Sleeps on a clock of ours. A named type: a closure here would make callers' futures hard to prove `Send`.
+struct OnClock(SharedClock);
+
+impl backon::Sleeper for OnClock {
+    type Sleep = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn sleep(&self, duration: Duration) -> Self::Sleep {
+        self.0.sleep(duration)
     }
 }
 

@@ -191,6 +191,15 @@ private {
     SYNC_TOMB sync_tomb(annika_id) = "annika:sync:tomb:{annika_id}",
         String Json, expires(30 * DAY), Public, "sync", Cap::PerTask, Nothing,
         "The last bytes of a deleted document, from which it can be brought back.";
+    SYNC_GONE sync_gone(planner_id) = "annika:sync:gone:{planner_id}",
+        String Text, expires(120), Public, "sync", Cap::PerTask, Nothing,
+        "A Planner task was deleted a moment ago: a list that still shows it is stale.";
+    SYNC_CREATES sync_creates() = "annika:sync:creates",
+        Hash Json, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
+        "Creates that were begun and whose outcome is not stored: `plan`, `sent_at`, `title`, by task.";
+    SYNC_ORPHANS sync_orphans(plan_id) = "annika:sync:orphans:{plan_id}",
+        Hash Json, expires(DAY), Public, "sync", Cap::PerPlan, Nothing,
+        "Planner tasks of our own application that may belong to an open create, by Planner id.";
     SYNC_CONFLICTS sync_conflicts() = "annika:sync:conflicts",
         Stream Fields, Life::Persistent, Public, "sync", Cap::Elements(10_000), Nothing,
         "Values that lost against another, newest last.";

@@ -55,6 +55,11 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Push> {
         self.events.recv().await
     }
+
+    /// The next event if there is one already.
+    pub fn try_next(&mut self) -> Option<Push> {
+        self.events.try_recv().ok()
+    }
 }
 
 impl Drop for Subscription {

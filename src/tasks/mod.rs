@@ -22,6 +22,7 @@ pub use error::TaskError;
 pub use index::index_entries;
 pub use list::{Filter, LARGEST_PAGE, Page, USUAL_PAGE};
 pub use read::Mapping;
+pub(crate) use read::texts;
 use write::{Answer, Expectation, Written};
 pub use write::{WRITE, pending_entry};
 

@@ -10,7 +10,7 @@ use crate::{
 
 /// The text under each key, in order; `None` only where the key is missing. One round trip, one or two more if
 /// some are RedisJSON values.
-pub(super) async fn texts(store: &Store, wanted: &[String]) -> Vec<Result<Option<Vec<u8>>, StoreError>> {
+pub(crate) async fn texts(store: &Store, wanted: &[String]) -> Vec<Result<Option<Vec<u8>>, StoreError>> {
     let gets: Vec<Cmd> = wanted.iter().map(|key| command("GET", key)).collect();
     let mut texts: Vec<_> = store.pipeline(&gets).await.into_iter().map(|reply| bytes(reply?)).collect();
     let others: Vec<usize> = (0..texts.len()).filter(|&index| is_wrong_type(&texts[index])).collect();

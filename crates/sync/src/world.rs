@@ -111,6 +111,39 @@ pub struct RemoteCopy {
     pub details_etag: Option<String>,
     /// The task as Graph sent it, with `details` inside where they were read.
     pub json: Option<Json>,
+    /// The pair of ids is new: the maps are written.
+    pub newly_mapped: bool,
+}
+
+/// A mapping that ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmapped {
+    /// Planner's id.
+    pub planner_id: String,
+    /// The plan it was in, where known.
+    pub plan: Option<String>,
+}
+
+/// What agents are told of a document that the engine wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announce {
+    /// It is new.
+    Created,
+    /// Values of it changed.
+    Updated,
+    /// It is gone.
+    Deleted,
+}
+
+impl Announce {
+    /// The word in published messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+        }
+    }
 }
 
 /// Which way values went.
@@ -196,6 +229,10 @@ pub struct Commit {
     pub id: String,
     /// The claim's fence.
     pub fence: u64,
+    /// The snapshot's hint.
+    pub hint: u64,
+    /// A create was open when the claim began, or was begun in it.
+    pub had_create: bool,
     /// The state from now on; `None` = forget the task.
     pub state: Option<TaskState>,
     /// The document write, where there is one.
@@ -204,14 +241,16 @@ pub struct Commit {
     pub document: Option<Document>,
     /// Planner's copy, where it moved. Writes the mapping too.
     pub remote: Option<RemoteCopy>,
-    /// Planner id whose mapping ends here.
-    pub unmap: Option<String>,
+    /// The mapping that ends here.
+    pub unmap: Option<Unmapped>,
     /// The document is there, or its absence is dealt with: missed sweeps and delete events are settled.
     pub clear_missed: bool,
     /// Planner showed the task, or its absence is dealt with: absent lists are settled.
     pub clear_absent: bool,
     /// A create begins here: it must be on a replica before it is sent.
     pub durable: bool,
+    /// Values came down: agents are told of the document.
+    pub announce: Option<Announce>,
     /// What is said to the outside.
     pub events: Vec<Event>,
     /// What becomes of the claim.
@@ -407,6 +446,15 @@ pub struct Plans {
     pub problems: Vec<String>,
 }
 
+/// What other processes want the engine to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// Until when all of our processes leave Graph alone, ms.
+    pub paused_until: i64,
+    /// Somebody asked for a poll; the store forgets it when it is read.
+    pub poll_wanted: bool,
+}
+
 /// Results of store calls.
 pub type Stored<T> = Result<T, StoreError>;
 
@@ -483,8 +531,8 @@ pub trait World: Send + Sync {
     fn graph(&self, requests: Vec<GraphRequest>) -> impl Future<Output = Vec<GraphOutcome>> + Send;
     /// Id of our own application at Entra, where it is known.
     fn application_id(&self) -> Option<String>;
-    /// Until when all of our processes leave Graph alone, ms.
-    fn paused_until(&self) -> impl Future<Output = Stored<i64>> + Send;
+    /// What other processes want this one to know.
+    fn signals(&self) -> impl Future<Output = Stored<Signals>> + Send;
     /// Makes all of our processes leave Graph alone until then, ms.
     fn pause_until(&self, until: i64) -> impl Future<Output = Stored<()>> + Send;
 

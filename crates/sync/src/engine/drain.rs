@@ -7,12 +7,12 @@ use serde_json::Value as Json;
 
 use super::{BATCH, Engine, outcome::After};
 use crate::{
-    lens::{Document, Field},
+    lens::{Document, Field, Value},
     plan::{Action, Context, Step, plan},
-    state::{TaskState, digest},
+    state::{Remote, TaskState, digest},
     world::{
-        Claim, Commit, CommitResult, Direction, Event, GraphOutcome, GraphRequest, Local, Next, Plans,
-        RemoteCopy, Snapshot, StoreError, World,
+        Announce, Claim, Commit, CommitResult, Direction, Event, GraphOutcome, GraphRequest, Local, Next,
+        Plans, RemoteCopy, Snapshot, StoreError, Unmapped, World,
     },
 };
 
@@ -40,6 +40,9 @@ pub(super) struct Task {
     /// The mapping ends with the next commit, and the task is forgotten.
     pub forget: bool,
     pub unmap: Option<String>,
+    /// The Planner id and the digest as they were when the claim began.
+    loaded: (Option<String>, Option<String>),
+    had_create: bool,
 }
 
 impl<W: World> Engine<W> {
@@ -263,6 +266,13 @@ impl<W: World> Engine<W> {
     }
 }
 
+fn plan_of(remote: &Remote) -> Option<String> {
+    match remote.fields.get(&Field::Plan) {
+        Some(Value::Text(plan)) => Some(plan.clone()),
+        _ => None,
+    }
+}
+
 /// The requests that an action needs, in the order in which the outcome is read.
 fn requests_of(action: &Action, planner_id: String) -> Vec<GraphRequest> {
     match action {
@@ -295,6 +305,8 @@ impl Task {
         let remote = snapshot.state.remote.as_ref();
         let stored_etags =
             (remote.map(|remote| remote.etag.clone()), remote.and_then(|remote| remote.details_etag.clone()));
+        let loaded = (snapshot.state.planner_id.clone(), snapshot.state.seen.clone());
+        let had_create = snapshot.state.create.is_some();
         Self {
             claim,
             snapshot,
@@ -308,6 +320,8 @@ impl Task {
             events: Vec::new(),
             forget: false,
             unmap: None,
+            loaded,
+            had_create,
         }
     }
 
@@ -331,6 +345,8 @@ impl Task {
         Commit {
             id: self.claim.id.clone(),
             fence: self.claim.fence,
+            hint: self.snapshot.hint,
+            had_create: self.had_create,
             state: Some(state),
             write: None,
             document: None,
@@ -339,6 +355,7 @@ impl Task {
             clear_missed: false,
             clear_absent: self.shown,
             durable: false,
+            announce: None,
             events: std::mem::take(&mut self.events),
             next: Next::After(wait),
         }
@@ -391,15 +408,27 @@ impl Task {
             _ => Next::Hold,
         };
         let remote = if step.forget { None } else { self.remote_copy(&state) };
+        let announce = step.write.as_ref().and_then(|write| match (&write.expected, &write.new) {
+            (_, None) => Some(Announce::Deleted),
+            (None, Some(_)) => Some(Announce::Created),
+            (Some(_), Some(_)) => (!step.downloaded.is_empty()).then_some(Announce::Updated),
+        });
+        let unmap = step.unmap.clone().map(|planner_id| Unmapped {
+            planner_id,
+            plan: self.snapshot.state.remote.as_ref().and_then(plan_of),
+        });
         Commit {
             id: self.claim.id.clone(),
             fence: self.claim.fence,
+            hint: self.snapshot.hint,
+            had_create: self.had_create,
             durable: matches!(step.action, Action::Create { .. }),
             state: (!step.forget).then_some(state),
             write: step.write.clone(),
             document,
             remote,
-            unmap: step.unmap.clone(),
+            unmap,
+            announce,
             clear_missed: step.clear_missed,
             clear_absent: step.clear_absent || self.shown,
             events,
@@ -409,6 +438,7 @@ impl Task {
 
     /// After a commit that is followed by a request: the task as stored.
     fn adopt_step(&mut self, step: &Step) {
+        self.had_create |= step.state.create.is_some();
         self.snapshot.state = step.state.clone();
         if let Some(write) = &step.write {
             self.snapshot.local = match &write.new {
@@ -433,11 +463,10 @@ impl Task {
         if now == self.stored_etags && self.raw.is_none() {
             return None;
         }
-        let plan = match remote.fields.get(&Field::Plan) {
-            Some(crate::lens::Value::Text(plan)) => Some(plan.clone()),
-            _ => None,
-        };
+        let plan = plan_of(remote);
+        let newly_mapped = self.loaded.1.is_none() || self.loaded.0 != state.planner_id;
         Some(RemoteCopy {
+            newly_mapped,
             planner_id,
             plan,
             etag: remote.etag.clone(),

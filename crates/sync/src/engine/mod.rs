@@ -288,13 +288,17 @@ impl<W: World> Engine<W> {
         }
     }
 
-    async fn learn_pause(&self) {
-        match self.world.paused_until().await {
-            Ok(until) => {
+    async fn heed_signals(&self) {
+        match self.world.signals().await {
+            Ok(signals) => {
+                let now = self.world.now_ms();
                 let mut shared = self.shared();
-                shared.paused_until = shared.paused_until.max(until);
+                shared.paused_until = shared.paused_until.max(signals.paused_until);
+                if signals.poll_wanted {
+                    shared.poll_soon = Some(now);
+                }
             }
-            Err(error) => self.store_failed("paused_until", &error),
+            Err(error) => self.store_failed("signals", &error),
         }
     }
 

@@ -48,7 +48,7 @@ impl<W: World> Engine<W> {
                 crate::plan::millis((due - now).min(1_000))
             };
             self.world.sleep(wait.clamp(Duration::from_millis(5), Duration::from_secs(1))).await;
-            self.learn_pause().await;
+            self.heed_signals().await;
         }
     }
 

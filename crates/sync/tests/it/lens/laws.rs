@@ -35,7 +35,11 @@ fn apply(resource: &mut Json, patch: &Json) {
                 assert!(target.remove(key).is_some(), "removes what is there");
                 continue;
             }
-            assert!(entry["@odata.type"].as_str().is_some_and(|text| text.starts_with("#microsoft.graph.planner")));
+            assert!(
+                entry["@odata.type"]
+                    .as_str()
+                    .is_some_and(|text| text.starts_with("#microsoft.graph.planner"))
+            );
             let is_new = !target.contains_key(key);
             assert_eq!(entry.get("orderHint"), is_new.then_some(&json!(" !")), "a hint for new entries only");
             let slot = target.entry(key.clone()).or_insert(json!({}));
@@ -246,7 +250,9 @@ fn every_percent_survives_in_every_spelling() {
         }
     }
     for want in 0..=100i64 {
-        for spelled in [format!("{}", want as f64 / 100.0), format!("{:.2}", want as f64 / 100.0), format!("{want}e-2")] {
+        for spelled in
+            [format!("{}", want as f64 / 100.0), format!("{:.2}", want as f64 / 100.0), format!("{want}e-2")]
+        {
             assert_eq!(percent(&format!("{{\"percent_complete\":{spelled}}}")), Some(want), "{spelled}");
         }
         assert_eq!(percent(&format!("{{\"percentComplete\":{want}}}")), Some(want));

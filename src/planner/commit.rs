@@ -1,0 +1,296 @@
+//! One step of the engine as one call of the commit script: state, document, maps, caches, lists and messages.
+
+use annika_sync::{
+    state::TaskState,
+    world::{Announce, Commit, CommitResult, Event, Next, RemoteCopy, Unmapped},
+};
+use redis::Value;
+use serde_json::{Value as Json, json};
+
+use super::scripts::{COMMIT, Commands};
+use crate::{
+    keys,
+    store::{ScriptCall, StoreError},
+    tasks::{index_entries, pending_entry},
+};
+
+/// Entries that the sync log keeps.
+const LOG_LENGTH: i64 = 1_000;
+/// Entries that the conflict stream keeps, about.
+const CONFLICTS_LENGTH: i64 = 10_000;
+
+/// The call that stores `commit`. `now` is in ms.
+pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
+    let id = commit.id.as_str();
+    let (expectation, expected) = match commit.write.as_ref() {
+        None => ("none", &[][..]),
+        Some(write) => match &write.expected {
+            None => ("absent", &[][..]),
+            Some(bytes) => ("exact", bytes.as_slice()),
+        },
+    };
+    let (write, text) = match commit.write.as_ref().map(|write| &write.new) {
+        None => ("none", Vec::new()),
+        Some(None) => ("del", Vec::new()),
+        Some(Some(document)) => ("put", document.bytes()),
+    };
+    let wanted = match (&commit.document, write) {
+        (Some(document), _) => index_entries(document).join("\n"),
+        (None, "del") => String::new(),
+        (None, _) if commit.state.is_none() => String::new(),
+        (None, _) => "-".to_owned(),
+    };
+    let (next, hint, delay) = match commit.next {
+        Next::Hold => ("hold", commit.hint, 0),
+        Next::Done { hint } => ("done", hint, 0),
+        Next::After(delay) => ("after", commit.hint, i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
+    };
+    let record = commit.state.as_ref().map(|state| serde_json::to_string(state).unwrap_or_default());
+    let digest = commit.state.as_ref().and_then(|state| state.seen.clone()).filter(|_| next != "hold");
+    let mut clear = Vec::new();
+    if commit.clear_missed {
+        clear.extend(["miss", "del"]);
+    }
+    if commit.clear_absent {
+        clear.push("absent");
+    }
+    let call = COMMIT
+        .call()
+        .key(keys::sync_state(id))
+        .key(keys::sync_due())
+        .key(keys::sync_pending())
+        .key(keys::task(id))
+        .key(keys::tasks_entries())
+        .key(keys::sync_index())
+        .key(keys::sync_failed())
+        .arg(id)
+        .arg(commit.fence.to_string())
+        .arg(expectation)
+        .arg(expected)
+        .arg(write)
+        .arg(&text)
+        .arg(wanted)
+        .arg(next)
+        .arg(hint.to_string())
+        .num(delay)
+        .arg(pending_entry(id))
+        .arg(record.unwrap_or_default())
+        .arg(digest.unwrap_or_default())
+        .arg(commit.state.as_ref().and_then(|state| failed_entry(id, state)).unwrap_or_default())
+        .arg(clear.join("\n"));
+    commands(commit, &text, now).append_to(call)
+}
+
+/// Reads the script's reply.
+pub(super) fn result(reply: Result<Value, StoreError>) -> Result<CommitResult, StoreError> {
+    let text: String =
+        redis::from_redis_value(reply?).map_err(|error| StoreError::other(error.to_string()))?;
+    match text.as_str() {
+        "stored" => Ok(CommitResult::Stored),
+        "again" => Ok(CommitResult::StoredDueAgain),
+        "changed" => Ok(CommitResult::LocalChanged),
+        "lost" => Ok(CommitResult::LeaseLost),
+        _ => Err(StoreError::other("the commit script answered in an unknown form")),
+    }
+}
+
+/// The one entry of a task in the failed list; the same state gives the same text.
+fn failed_entry(id: &str, state: &TaskState) -> Option<String> {
+    let planner_id = state.planner_id.as_deref();
+    if let Some(create) = state.create.as_ref().filter(|create| create.unresolved) {
+        let entry = json!({"op": "create", "task_id": id, "planner_id": Json::Null, "code": "create_unresolved",
+            "error": "the answer to a create was lost; it is not sent again, and adopted when a list shows the task",
+            "attempts": 1, "first_at": iso(create.sent_at), "retry_at": Json::Null});
+        return Some(entry.to_string());
+    }
+    let failure = state.failure.as_ref()?;
+    let op = if planner_id.is_some() { "update" } else { "create" };
+    let retry_at = if failure.retry_at > 0 { Json::String(iso(failure.retry_at)) } else { Json::Null };
+    let entry = json!({"op": op, "task_id": id, "planner_id": planner_id, "code": failure.code,
+        "error": failure.message, "attempts": failure.attempts, "first_at": iso(failure.since), "retry_at": retry_at});
+    Some(entry.to_string())
+}
+
+fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
+    let mut commands = Commands::default();
+    let id = commit.id.as_str();
+    if let Some(state) = &commit.state {
+        match &state.create {
+            Some(create) => {
+                let title = match create.fields.get(&annika_sync::lens::Field::Title) {
+                    Some(annika_sync::lens::Value::Text(title)) => title.as_str(),
+                    _ => "",
+                };
+                let open =
+                    json!({"plan": create.plan, "sent_at": create.sent_at, "title": title}).to_string();
+                commands.add(&[&"HSET", &keys::sync_creates(), &id, &open]);
+            }
+            None if commit.had_create => commands.add(&[&"HDEL", &keys::sync_creates(), &id]),
+            None => {}
+        }
+    } else if commit.had_create {
+        commands.add(&[&"HDEL", &keys::sync_creates(), &id]);
+    }
+    if let Some(unmapped) = &commit.unmap {
+        unmap(&mut commands, id, unmapped);
+    }
+    if let Some(remote) = &commit.remote {
+        map(&mut commands, id, remote, now);
+    }
+    if let Some(write) = &commit.write
+        && write.new.is_none()
+    {
+        let seconds = keys::SYNC_TOMB.ttl_s().unwrap_or_default().to_string();
+        let last = write.expected.as_deref().unwrap_or_default();
+        commands.add(&[&"SET", &keys::sync_tomb(id), &last, &"EX", &seconds]);
+    }
+    if let Some(announce) = commit.announce {
+        let last = commit.write.as_ref().and_then(|write| write.expected.as_deref()).unwrap_or(b"null");
+        announce_write(&mut commands, id, announce, if text.is_empty() { last } else { text });
+    }
+    let planner_id = commit
+        .remote
+        .as_ref()
+        .map(|remote| remote.planner_id.as_str())
+        .or_else(|| commit.unmap.as_ref().map(|unmapped| unmapped.planner_id.as_str()))
+        .or_else(|| commit.state.as_ref().and_then(|state| state.planner_id.as_deref()));
+    for event in &commit.events {
+        tell(&mut commands, id, planner_id, event, now);
+    }
+    commands
+}
+
+fn unmap(commands: &mut Commands, id: &str, unmapped: &Unmapped) {
+    let planner_id = unmapped.planner_id.as_str();
+    commands.add(&[
+        &"DEL",
+        &keys::sync_rmap(planner_id),
+        &keys::planner_id_map(id),
+        &keys::task_mapping(id),
+        &keys::task_mapping_planner(planner_id),
+        &keys::planner_etag(planner_id),
+        &keys::planner_etag_details(planner_id),
+        &keys::planner_task(planner_id),
+        &keys::sync_last_upload(id),
+    ]);
+    let seconds = keys::SYNC_GONE.ttl_s().unwrap_or_default().to_string();
+    commands.add(&[&"SET", &keys::sync_gone(planner_id), &id, &"EX", &seconds]);
+    if let Some(plan) = &unmapped.plan {
+        commands.add(&[&"HDEL", &keys::sync_remote(plan), &planner_id]);
+    }
+}
+
+fn map(commands: &mut Commands, id: &str, remote: &RemoteCopy, now: i64) {
+    let planner_id = remote.planner_id.as_str();
+    if remote.newly_mapped {
+        let mapping = json!({"annika_id": id, "planner_id": planner_id, "plan_id": remote.plan, "created_at": iso(now)});
+        let mapping = mapping.to_string();
+        commands.add(&[&"SET", &keys::sync_rmap(planner_id), &id]);
+        commands.add(&[&"SET", &keys::planner_id_map(id), &mapping]);
+        commands.add(&[&"SET", &keys::task_mapping(id), &mapping]);
+        commands.add(&[&"SET", &keys::task_mapping_planner(planner_id), &mapping]);
+        if let Some(plan) = &remote.plan {
+            commands.add(&[&"HDEL", &keys::sync_orphans(plan), &planner_id]);
+        }
+    }
+    commands.add(&[&"SET", &keys::planner_etag(planner_id), &remote.etag]);
+    if let Some(etag) = &remote.details_etag {
+        commands.add(&[&"SET", &keys::planner_etag_details(planner_id), etag]);
+    }
+    if let Some(plan) = &remote.plan {
+        commands.add(&[&"HSET", &keys::sync_remote(plan), &planner_id, &remote.etag]);
+    }
+    if let Some(json) = &remote.json {
+        let seconds = keys::PLANNER_TASK.ttl_s().unwrap_or_default().to_string();
+        commands.add(&[&"SET", &keys::planner_task(planner_id), &json.to_string(), &"EX", &seconds]);
+    }
+}
+
+/// Tells agents of a document that the engine wrote; the text goes in as it is.
+fn announce_write(commands: &mut Commands, id: &str, announce: Announce, text: &[u8]) {
+    let json_id = Json::from(id).to_string();
+    let word = announce.word();
+    let mut update = format!(r#"{{"action":"{word}","task_id":{json_id},"task":"#).into_bytes();
+    update.extend_from_slice(text);
+    update.extend_from_slice(br#","source":"planner"}"#);
+    commands.add(&[&"PUBLISH", &keys::tasks_updates(), &update]);
+    let mut event = format!(r#"{{"type":"task_{word}","id":{json_id},"data":"#).into_bytes();
+    event.extend_from_slice(text);
+    event.push(b'}');
+    commands.add(&[&"PUBLISH", &keys::pubsub_tasks(), &event]);
+}
+
+/// Publishes what became of a task, and logs it.
+fn tell(commands: &mut Commands, id: &str, planner_id: Option<&str>, event: &Event, now: i64) {
+    let at = iso(now);
+    let (message, mut entry) = match event {
+        Event::Synced { direction, op, fields, requests, ms } => {
+            if *direction == annika_sync::world::Direction::Up {
+                let seconds = now.div_euclid(1_000).to_string();
+                commands.add(&[&"SET", &keys::sync_last_upload(id), &seconds]);
+            }
+            let word = direction.word();
+            (
+                json!({"status": "synced", "direction": word, "fields": fields}),
+                json!({"op": op, "direction": word, "fields": fields, "requests": requests, "ms": ms, "outcome": "success"}),
+            )
+        }
+        Event::Conflict { field, kept, lost, loser } => {
+            commands.add(&[
+                &"XADD",
+                &keys::sync_conflicts(),
+                &"MAXLEN",
+                &"~",
+                &CONFLICTS_LENGTH.to_string(),
+                &"*",
+                &"task_id",
+                &id,
+                &"planner_id",
+                &planner_id.unwrap_or_default(),
+                &"field",
+                field,
+                &"kept",
+                &kept.to_string(),
+                &"lost",
+                &lost.to_string(),
+                &"loser",
+                loser,
+                &"at",
+                &at,
+            ]);
+            let direction = if *loser == "agent" { "down" } else { "up" };
+            (
+                json!({"status": "conflict", "direction": direction, "fields": [field], "field": field,
+                    "kept": kept, "lost": lost}),
+                json!({"op": "conflict", "field": field, "loser": loser, "outcome": "conflict"}),
+            )
+        }
+        Event::Deleted { direction } => (
+            json!({"status": "deleted", "direction": direction.word(), "fields": []}),
+            json!({"op": "delete", "direction": direction.word(), "outcome": "success"}),
+        ),
+        Event::Restored => (
+            json!({"status": "restored", "direction": "down", "fields": []}),
+            json!({"op": "restore", "outcome": "success"}),
+        ),
+        Event::Failed { code, message } => (
+            json!({"status": "failed", "direction": "up", "fields": [], "code": code, "error": message}),
+            json!({"op": "sync", "outcome": "failed", "code": code}),
+        ),
+    };
+    let mut message = message;
+    message["task_id"] = Json::from(id);
+    message["planner_id"] = Json::from(planner_id);
+    message["at"] = Json::from(at.as_str());
+    entry["id"] = Json::from(id);
+    entry["planner_id"] = Json::from(planner_id);
+    entry["at"] = Json::from(at);
+    commands.add(&[&"PUBLISH", &keys::tasks_sync(), &message.to_string()]);
+    commands.add(&[&"LPUSH", &keys::sync_log(), &entry.to_string()]);
+    commands.add(&[&"LTRIM", &keys::sync_log(), &"0", &(LOG_LENGTH - 1).to_string()]);
+}
+
+/// A moment as people write it, in UTC.
+pub(super) fn iso(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map(|at| at.to_string()).unwrap_or_default()
+}

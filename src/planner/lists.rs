@@ -1,0 +1,194 @@
+//! What is remembered of each plan's last complete list, and what a new one changes.
+
+use std::collections::BTreeMap;
+
+use annika_sync::{
+    state::TaskState,
+    world::{KnownPlan, Observation},
+};
+use redis::{Cmd, FromRedisValue, Value};
+use serde_json::Value as Json;
+
+use super::scripts::{NOTE, OBSERVE};
+use crate::{
+    keys,
+    store::{Store, StoreError},
+    tasks::pending_entry,
+};
+
+/// Prefix of the ids of imported tasks; the rest is Planner's id (sync.md correction 12).
+const IMPORTED: &str = "planner-";
+/// Tasks in one round trip.
+const CHUNK: usize = 500;
+
+fn command(name: &str, key: &str) -> Cmd {
+    let mut cmd = redis::cmd(name);
+    cmd.arg(key);
+    cmd
+}
+
+fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
+    T::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
+}
+
+/// What is remembered of `plan`. One round trip.
+pub(super) async fn known(store: &Store, plan: &str) -> Result<KnownPlan, StoreError> {
+    let mut poll = command("HMGET", &keys::sync_poll(plan));
+    poll.arg("missing").arg("details_cursor");
+    let mut replies = store.pipeline(&[command("HGETALL", &keys::sync_remote(plan)), poll]).await.into_iter();
+    let missing_reply = || Err(StoreError::other("a reply is missing"));
+    let etags: Vec<(String, String)> = read(replies.next().unwrap_or_else(missing_reply)?)?;
+    let (missing, cursor): (Option<String>, Option<String>) =
+        read(replies.next().unwrap_or_else(missing_reply)?)?;
+    let missing: BTreeMap<String, u32> =
+        missing.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    Ok(KnownPlan { etags: etags.into_iter().collect(), missing, details_cursor: cursor.unwrap_or_default() })
+}
+
+/// Stores what a complete list showed and marks what changed.
+pub(super) async fn observe(store: &Store, observation: &Observation, now: i64) -> Result<(), StoreError> {
+    for tasks in observation.changed.chunks(CHUNK) {
+        observe_tasks(store, &observation.plan, tasks).await?;
+    }
+    let reappeared = observation.reappeared.iter().map(|id| (id.as_str(), String::new()));
+    let missing = observation.missing.iter().map(|(id, times)| (id.as_str(), times.to_string()));
+    let notes: Vec<(&str, String)> = missing.chain(reappeared).collect();
+    for notes in notes.chunks(CHUNK) {
+        let forgotten = note(store, notes, "absent").await?;
+        if !forgotten.is_empty() {
+            let mut forget = command("HDEL", &keys::sync_remote(&observation.plan));
+            forget.arg(&forgotten);
+            store.command::<i64>(&forget).await?;
+        }
+    }
+    hold(store, observation, now).await?;
+    let missing = serde_json::to_string(&observation.missing).unwrap_or_default();
+    let mut poll = command("HSET", &keys::sync_poll(&observation.plan));
+    poll.arg("missing")
+        .arg(missing)
+        .arg("begun_at")
+        .arg(observation.begun_at)
+        .arg("total")
+        .arg(observation.total);
+    store.command::<i64>(&poll).await.map(|_| ())
+}
+
+async fn owners(store: &Store, planner_ids: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
+    let gets: Vec<Cmd> = planner_ids.iter().map(|id| command("GET", &keys::sync_rmap(id))).collect();
+    store.pipeline(&gets).await.into_iter().map(|reply| read(reply?)).collect()
+}
+
+async fn observe_tasks(store: &Store, plan: &str, tasks: &[Json]) -> Result<(), StoreError> {
+    let text = |task: &Json, name: &str| task.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let planner_ids: Vec<String> = tasks.iter().map(|task| text(task, "id")).collect();
+    let ids: Vec<&str> = planner_ids.iter().map(String::as_str).collect();
+    let owners = owners(store, &ids).await?;
+    let seconds = i64::from(keys::PLANNER_TASK.ttl_s().unwrap_or_default());
+    let calls: Vec<_> = tasks
+        .iter()
+        .zip(planner_ids.iter().zip(owners))
+        .map(|(task, (planner_id, owner))| {
+            let id = owner.clone().unwrap_or_else(|| format!("{IMPORTED}{planner_id}"));
+            let state = TaskState { planner_id: Some(planner_id.clone()), ..TaskState::default() };
+            OBSERVE
+                .call()
+                .key(keys::sync_rmap(planner_id))
+                .key(keys::planner_task(planner_id))
+                .key(keys::sync_state(&id))
+                .key(keys::sync_due())
+                .key(keys::sync_pending())
+                .key(keys::sync_remote(plan))
+                .key(keys::sync_gone(planner_id))
+                .arg(owner.unwrap_or_default())
+                .arg(&id)
+                .arg(planner_id)
+                .arg(text(task, "@odata.etag"))
+                .arg(task.to_string())
+                .num(seconds)
+                .arg(pending_entry(&id))
+                .arg(serde_json::to_string(&state).unwrap_or_default())
+        })
+        .collect();
+    for reply in store.run_many(&calls).await {
+        reply?;
+    }
+    Ok(())
+}
+
+/// Writes one state field of each Planner task's task and marks it; says which Planner ids are no task's.
+async fn note(store: &Store, notes: &[(&str, String)], field: &str) -> Result<Vec<String>, StoreError> {
+    let ids: Vec<&str> = notes.iter().map(|(id, _)| *id).collect();
+    let owners = owners(store, &ids).await?;
+    let mut calls = Vec::new();
+    let mut unknown = Vec::new();
+    for ((planner_id, value), owner) in notes.iter().zip(owners) {
+        match owner {
+            Some(owner) => calls.push(note_call(planner_id, &owner, field, value, "")),
+            None => unknown.push((*planner_id).to_owned()),
+        }
+    }
+    for reply in store.run_many(&calls).await {
+        reply?;
+    }
+    Ok(unknown)
+}
+
+fn note_call(
+    planner_id: &str,
+    owner: &str,
+    field: &str,
+    value: &str,
+    etag: &str,
+) -> crate::store::ScriptCall {
+    NOTE.call()
+        .key(keys::sync_rmap(planner_id))
+        .key(keys::sync_state(owner))
+        .key(keys::sync_due())
+        .key(keys::sync_pending())
+        .key(keys::planner_etag_details(planner_id))
+        .arg(owner)
+        .arg(field)
+        .arg(value)
+        .arg(pending_entry(owner))
+        .arg(etag)
+}
+
+/// Marks the tasks whose stored details ETag is another one.
+pub(super) async fn recheck_details(store: &Store, seen: &[(String, String)]) -> Result<(), StoreError> {
+    let ids: Vec<&str> = seen.iter().map(|(id, _)| id.as_str()).collect();
+    let owners = owners(store, &ids).await?;
+    let calls: Vec<_> = seen
+        .iter()
+        .zip(owners)
+        .filter_map(|((planner_id, etag), owner)| Some(note_call(planner_id, &owner?, "recheck", "1", etag)))
+        .collect();
+    for reply in store.run_many(&calls).await {
+        reply?;
+    }
+    Ok(())
+}
+
+/// Keeps the tasks that may belong to open creates, and marks those creates.
+async fn hold(store: &Store, observation: &Observation, now: i64) -> Result<(), StoreError> {
+    if observation.held.is_empty() {
+        return Ok(());
+    }
+    let key = keys::sync_orphans(&observation.plan);
+    let mut set = command("HSET", &key);
+    for task in &observation.held {
+        let id = task.get("id").and_then(Json::as_str).unwrap_or_default();
+        set.arg(id).arg(task.to_string());
+    }
+    let mut expire = command("EXPIRE", &key);
+    expire.arg(keys::SYNC_ORPHANS.ttl_s().unwrap_or_default());
+    for reply in store.pipeline(&[set, expire]).await {
+        reply?;
+    }
+    tracing::info!(
+        plan_id = observation.plan,
+        held = observation.held.len(),
+        at = now,
+        "tasks of ours that no document claims are held"
+    );
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Reading tasks for the engine: document, state, Planner's copy; everything of a group in one or two round trips.
+
+use annika_sync::{
+    state::TaskState,
+    world::{Local, OpenCreate, Snapshot},
+};
+use redis::{Cmd, FromRedisValue, Value};
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use crate::{
+    keys,
+    store::{Store, StoreError, StoreErrorKind},
+    tasks,
+};
+
+/// Commands for each task in the first round trip.
+const READS: usize = 3;
+
+/// The snapshots of `ids`, in order.
+pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snapshot>, StoreError> {
+    let mut commands = Vec::with_capacity(ids.len() * READS);
+    for id in ids {
+        commands.push(command("GET", &keys::task(id)));
+        commands.push(command("PTTL", &keys::task(id)));
+        let mut state = command("HMGET", &keys::sync_state(id));
+        state.arg(&["record", "hint", "del", "miss", "absent", "recheck", "seen_etag"]);
+        commands.push(state);
+    }
+    let mut replies = store.pipeline(&commands).await.into_iter();
+    let mut snapshots = Vec::with_capacity(ids.len());
+    for id in ids {
+        let missing = || Err(StoreError::other("a reply is missing"));
+        let document = replies.next().unwrap_or_else(missing);
+        let ttl = replies.next().unwrap_or_else(missing);
+        let state = replies.next().unwrap_or_else(missing)?;
+        let local = local(store, id, document, ttl?).await?;
+        snapshots.push(snapshot(id, local, state)?);
+    }
+    complete(store, &mut snapshots).await?;
+    Ok(snapshots)
+}
+
+fn command(name: &str, key: &str) -> Cmd {
+    let mut cmd = redis::cmd(name);
+    cmd.arg(key);
+    cmd
+}
+
+fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
+    T::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
+}
+
+async fn local(
+    store: &Store,
+    id: &str,
+    document: Result<Value, StoreError>,
+    ttl: Value,
+) -> Result<Local, StoreError> {
+    let expires = read::<i64>(ttl)? >= 0;
+    let text = match document {
+        Ok(value) => read::<Option<Vec<u8>>>(value)?,
+        Err(error) if error.kind == StoreErrorKind::WrongType => {
+            match tasks::texts(store, &[keys::task(id)]).await.pop() {
+                Some(Ok(text)) => text,
+                Some(Err(error)) if error.kind == StoreErrorKind::WrongType => {
+                    return Ok(Local::Unreadable {
+                        code: "wrong_type",
+                        message: "the key of this task holds another type than a string or a RedisJSON value"
+                            .to_owned(),
+                    });
+                }
+                Some(Err(error)) => return Err(error),
+                None => return Err(StoreError::other("a reply is missing")),
+            }
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(text.map_or(Local::Missing, |bytes| Local::Present { bytes, expires }))
+}
+
+type StateReply =
+    (Option<Vec<u8>>, Option<u64>, Option<String>, Option<u32>, Option<u32>, Option<String>, Option<String>);
+
+fn snapshot(id: &str, local: Local, state: Value) -> Result<Snapshot, StoreError> {
+    let (record, hint, deleted, missed, absent, recheck, seen_etag): StateReply = read(state)?;
+    let state = match record {
+        None => TaskState::default(),
+        Some(record) => serde_json::from_slice(&record).map_err(|error| {
+            tracing::error!(
+                task_id = id,
+                code = "state_unreadable",
+                "the state of a task cannot be read: {error}"
+            );
+            StoreError::other("the state of a task cannot be read")
+        })?,
+    };
+    Ok(Snapshot {
+        id: id.to_owned(),
+        local,
+        state,
+        observed: None,
+        observed_etag: seen_etag,
+        hint: hint.unwrap_or(0),
+        delete_event: deleted.is_some(),
+        missed_sweeps: missed.unwrap_or(0),
+        absent_lists: absent.unwrap_or(0),
+        recheck_details: recheck.is_some(),
+        stamp_owner: None,
+        orphans: Vec::new(),
+        open_creates: Vec::new(),
+    })
+}
+
+/// What only some tasks need: Planner's copy, the owner of a stamp, the tasks that may explain an open create.
+async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), StoreError> {
+    enum Want {
+        Observed,
+        Owner,
+        Orphans,
+    }
+    let mut commands = Vec::new();
+    let mut wants = Vec::new();
+    for (index, snapshot) in snapshots.iter().enumerate() {
+        if let Some(planner_id) = &snapshot.state.planner_id {
+            let known = snapshot.state.remote.as_ref().map(|remote| remote.etag.as_str());
+            let gone = matches!(snapshot.local, Local::Missing);
+            if snapshot.observed_etag.as_deref().is_some_and(|seen| Some(seen) != known) || gone {
+                commands.push(command("GET", &keys::planner_task(planner_id)));
+                wants.push((index, Want::Observed));
+            }
+        } else if let Some(create) = &snapshot.state.create {
+            commands.push(command("HVALS", &keys::sync_orphans(&create.plan)));
+            wants.push((index, Want::Orphans));
+        } else if let Some(planner_id) = claimed_id(snapshot) {
+            commands.push(command("GET", &keys::sync_rmap(&planner_id)));
+            wants.push((index, Want::Owner));
+        }
+    }
+    if commands.is_empty() {
+        return Ok(());
+    }
+    let open = if wants.iter().any(|(_, want)| matches!(want, Want::Orphans)) {
+        open_creates(store).await?
+    } else {
+        Vec::new()
+    };
+    for ((index, want), reply) in wants.into_iter().zip(store.pipeline(&commands).await) {
+        let Some(snapshot) = snapshots.get_mut(index) else { continue };
+        match want {
+            Want::Observed => {
+                let text: Option<Vec<u8>> = read(reply?)?;
+                snapshot.observed = text.and_then(|text| serde_json::from_slice(&text).ok());
+            }
+            Want::Owner => {
+                let owner: Option<String> = read(reply?)?;
+                snapshot.stamp_owner = owner.filter(|owner| *owner != snapshot.id);
+            }
+            Want::Orphans => {
+                let texts: Vec<Vec<u8>> = read(reply?)?;
+                snapshot.orphans =
+                    texts.iter().filter_map(|text| serde_json::from_slice::<Json>(text).ok()).collect();
+                snapshot.open_creates.clone_from(&open);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The Planner id that an unmapped document claims to have.
+fn claimed_id(snapshot: &Snapshot) -> Option<String> {
+    let Local::Present { bytes, .. } = &snapshot.local else { return None };
+    let stamp = annika_sync::lens::Document::parse(bytes).ok()?.sync_stamp();
+    let stamped = stamp.map(|stamp| stamp.planner_id).filter(|id| !id.is_empty());
+    stamped.or_else(|| snapshot.id.strip_prefix("planner-").map(str::to_owned))
+}
+
+#[derive(Deserialize)]
+struct OpenEntry {
+    plan: String,
+    sent_at: i64,
+    title: String,
+}
+
+/// Every create whose outcome is not stored.
+pub(super) async fn open_creates(store: &Store) -> Result<Vec<OpenCreate>, StoreError> {
+    let entries: Vec<(String, Vec<u8>)> = store.command(&command("HGETALL", keys::sync_creates())).await?;
+    let read = |(id, text): (String, Vec<u8>)| {
+        let entry: OpenEntry = serde_json::from_slice(&text).ok()?;
+        Some(OpenCreate { id, plan: entry.plan, sent_at: entry.sent_at, title: entry.title })
+    };
+    Ok(entries.into_iter().filter_map(read).collect())
+}

@@ -1,0 +1,113 @@
+-- commit: one step of one task: guarded by its fence and by the document's exact bytes, all of it or nothing.
+-- Version 1. `mark` and `reindex` stand in front of it.
+--
+-- Atomic because base, document, maps, caches, lists and messages must agree at every instant: a crash between
+-- them would make the next worker see a change that nobody made.
+-- Documents are compared and stored as text, never decoded. The first command that can be refused by a full Redis
+-- comes before anything else is changed.
+--
+-- KEYS 1 state     hash      2 due       zset     3 pending   list
+--      4 document  string or RedisJSON            5 entries   hash, see reindex
+--      6 index     hash: task id -> digest        7 failed    list
+-- ARGV 1 id
+--      2 fence                of the claim
+--      3 expectation          none | absent | exact     4 expected bytes
+--      5 write                none | put | del          6 text
+--      7 wanted index keys    one a line; '-' leaves them as they are
+--      8 next                 hold | done | after       9 the snapshot's hint     10 delay ms
+--     11 mirror               the entry for the pending list
+--     12 record               the state to remember; '' forgets the task
+--     13 digest               for the sweep; '' leaves it as it is
+--     14 failure              the entry for the failed list; '' takes it out
+--     15 clear                state fields to drop, one a line
+--     16.. commands           each as its length and that many words, run in order
+-- Reply stored | again (stored, and due again because a mark came) | changed | lost (nothing is stored)
+local id, state = ARGV[1], KEYS[1]
+if redis.call('HGET', state, 'fence') ~= ARGV[2] then
+  return 'lost'
+end
+local json = false
+if ARGV[3] ~= 'none' then
+  local current = redis.pcall('GET', KEYS[4])
+  if type(current) == 'table' then
+    if redis.call('TYPE', KEYS[4])['ok'] ~= 'ReJSON-RL' then
+      return 'changed'
+    end
+    json = true
+    current = redis.call('JSON.GET', KEYS[4])
+  end
+  if ARGV[3] == 'absent' and current then
+    return 'changed'
+  end
+  if ARGV[3] == 'exact' and current ~= ARGV[4] then
+    return 'changed'
+  end
+end
+
+if ARGV[12] ~= '' then
+  redis.call('HSET', state, 'record', ARGV[12])
+end
+if ARGV[5] == 'put' then
+  if json then
+    redis.call('JSON.SET', KEYS[4], '$', ARGV[6])
+  else
+    redis.call('SET', KEYS[4], ARGV[6], 'KEEPTTL')
+  end
+elseif ARGV[5] == 'del' then
+  redis.call('DEL', KEYS[4])
+end
+if ARGV[7] ~= '-' then
+  reindex(KEYS[5], id, ARGV[7])
+end
+for field in string.gmatch(ARGV[15], '[^\n]+') do
+  redis.call('HDEL', state, field)
+end
+
+local listed = redis.call('HGET', state, 'failed') or ''
+if listed ~= ARGV[14] then
+  if listed ~= '' then
+    redis.call('LREM', KEYS[7], 1, listed)
+    redis.call('HDEL', state, 'failed')
+  end
+  if ARGV[14] ~= '' then
+    redis.call('RPUSH', KEYS[7], ARGV[14])
+    redis.call('HSET', state, 'failed', ARGV[14])
+  end
+end
+
+local at = 16
+while ARGV[at] do
+  local words = {}
+  local count = tonumber(ARGV[at])
+  for n = 1, count do
+    words[n] = ARGV[at + n]
+  end
+  redis.call(unpack(words))
+  at = at + count + 1
+end
+
+if ARGV[13] ~= '' then
+  redis.call('HSET', KEYS[6], id, ARGV[13])
+end
+if ARGV[8] == 'hold' then
+  return 'stored'
+end
+local now = now_ms()
+local marked = (redis.call('HGET', state, 'hint') or '0') ~= ARGV[9]
+redis.call('HDEL', state, 'lease_until', 'fence')
+if ARGV[12] == '' then
+  redis.call('HDEL', KEYS[6], id)
+  redis.call('HDEL', state, 'record')
+end
+if ARGV[8] == 'after' or marked then
+  local delay = marked and 0 or tonumber(ARGV[10])
+  redis.call('ZADD', KEYS[2], now + delay, id)
+  return marked and 'again' or 'stored'
+end
+redis.call('ZREM', KEYS[2], id)
+redis.call('LREM', KEYS[3], 1, ARGV[11])
+redis.call('HDEL', state, 'recheck')
+if ARGV[12] == '' then
+  redis.call('DEL', state)
+end
+return 'stored'

@@ -1,0 +1,22 @@
+-- note: writes one field of a task's state and makes the task due, if the task is known.
+-- Version 1. `mark` stands in front of it.
+--
+-- Atomic because the note and the mark belong together: a note without a mark would never be read.
+--
+-- KEYS 1 rmap   2 state   3 due   4 pending   5 details ETag, as stored
+-- ARGV 1 the id that the map has   2 field   3 value ('' drops the field)   4 mirror
+--      5 an ETag: nothing happens if it is the stored one; '' = do not look
+-- Reply 1 if noted, else 0
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+if ARGV[5] ~= '' and redis.call('GET', KEYS[5]) == ARGV[5] then
+  return 0
+end
+if ARGV[3] == '' then
+  redis.call('HDEL', KEYS[2], ARGV[2])
+else
+  redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+end
+mark(KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[4], now_ms(), 0)
+return 1

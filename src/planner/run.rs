@@ -1,0 +1,340 @@
+//! When the engine runs: between the first invocation of the timer and a few seconds after the last one.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use annika_sync::engine::{Ended, Engine, Settings};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{health, listener, world::PlannerWorld};
+use crate::{
+    clock::SharedClock,
+    config::PollMode,
+    host::{TimerInvocation, TriggerError},
+    keys,
+    store::StoreError,
+};
+
+/// After the last invocation the engine goes on for this long: the host starts the next one just after the tick.
+const AFTERGLOW_MS: i64 = 5_000;
+/// An invocation ends this long after the tick, so that the host starts one late run at once.
+const PAST_TICK_MS: i64 = 500;
+/// The longest wait of one invocation; functionTimeout is 30 minutes.
+const LONGEST_MS: i64 = 10 * 60 * 1000;
+/// The period where the host says nothing about the schedule.
+const MINUTE_MS: i64 = 60_000;
+/// What one periodic invocation may take.
+const BUDGET: Duration = Duration::from_secs(25);
+
+/// The Planner sync of this process.
+#[derive(Clone)]
+pub struct Planner {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planner").field("mode", &self.inner.mode).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    engine: Arc<Engine<PlannerWorld>>,
+    clock: SharedClock,
+    mode: PollMode,
+    linger: Duration,
+    drain: CancellationToken,
+    tracker: TaskTracker,
+    /// Invocations that wait now.
+    invocations: AtomicUsize,
+    /// When the last one ended, ms.
+    ended_at: AtomicI64,
+    running: Mutex<bool>,
+}
+
+/// What readiness says about the sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The lengths of the lists that people watch.
+    pub depths: health::Depths,
+    /// Why the sync is not all well, each with a stable code.
+    pub reasons: Vec<(&'static str, String)>,
+    /// When the engine last published its health.
+    pub published_at: Option<String>,
+}
+
+impl Planner {
+    /// The sync over `world`. Nothing runs until an invocation comes.
+    pub fn new(
+        world: PlannerWorld,
+        settings: Settings,
+        mode: PollMode,
+        clock: SharedClock,
+        drain: CancellationToken,
+    ) -> Self {
+        let linger = settings.linger;
+        let engine = Arc::new(Engine::new(world, settings));
+        let inner = Inner {
+            engine,
+            clock,
+            mode,
+            linger,
+            drain,
+            tracker: TaskTracker::new(),
+            invocations: AtomicUsize::new(0),
+            ended_at: AtomicI64::new(0),
+            running: Mutex::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// One invocation of the timer `planner_poll`.
+    ///
+    /// # Errors
+    /// In periodic mode, when Redis does not answer.
+    pub async fn timer(self, invocation: TimerInvocation) -> Result<Vec<String>, TriggerError> {
+        match self.inner.mode {
+            PollMode::Periodic => self.cycle().await,
+            PollMode::Continuous => Ok(self.keep_running(&invocation).await),
+        }
+    }
+
+    /// Asks for a poll of every plan, wherever the engine runs. Says whether one runs in this process.
+    ///
+    /// Never waits for the cycle. Where no engine runs anywhere, a leased cycle is started in the background.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn poll_now(&self) -> Result<bool, StoreError> {
+        if self.is_running() {
+            self.inner.engine.poll_soon();
+            return Ok(true);
+        }
+        let mut ask = redis::cmd("HSET");
+        ask.arg(keys::sync_throttle()).arg("poll_wanted").arg("1");
+        self.inner.engine.world().store.command::<i64>(&ask).await?;
+        let planner = self.clone();
+        self.inner.tracker.spawn(async move {
+            if let Err(error) = planner.cycle().await {
+                tracing::warn!(code = error.code, "the requested cycle did not run: {error}");
+            }
+        });
+        Ok(false)
+    }
+
+    /// How the sync is doing.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn status(&self) -> Result<Status, StoreError> {
+        let store = &self.inner.engine.world().store;
+        let depths = health::depths(store).await?;
+        let published = health::published(store).await?;
+        let mut reasons = Vec::new();
+        let missing = self.inner.engine.world().graph.credentials().missing();
+        if !missing.is_empty() {
+            reasons
+                .push(("credentials_missing", format!("set {} (or a managed identity)", missing.join(", "))));
+        }
+        if self.inner.engine.world().plans.is_empty()
+            && published.as_ref().is_none_or(|health| health.plans == 0)
+        {
+            reasons.push(("plans_missing", "no plan is synced: set PLANNER_PLANS".to_owned()));
+        }
+        match &published {
+            None => reasons.push((
+                "engine_silent",
+                "no engine has published its health for five minutes; does the timer planner_poll fire?"
+                    .to_owned(),
+            )),
+            Some(health) => {
+                if let Some(since) = &health.graph_down_since {
+                    reasons.push((
+                        "graph_unreachable",
+                        format!("Microsoft Graph has not answered since {since}"),
+                    ));
+                }
+                for (plan, status) in &health.refused_plans {
+                    reasons.push((
+                        "plan_refused",
+                        format!("Graph refuses the list of plan {plan} with {status}"),
+                    ));
+                }
+                reasons.extend(health.problems.iter().map(|problem| ("plans_unreadable", problem.clone())));
+            }
+        }
+        if depths.failed > 0 {
+            reasons.push((
+                "tasks_failed",
+                format!("{} tasks cannot be synced: see annika:sync:failed", depths.failed),
+            ));
+        }
+        Ok(Status { depths, reasons, published_at: published.and_then(|health| health.timestamp) })
+    }
+
+    /// Completes when the engine and the listener have ended after the drain began.
+    pub async fn drained(&self) {
+        self.inner.tracker.close();
+        self.inner.tracker.wait().await;
+    }
+
+    fn is_running(&self) -> bool {
+        *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn cycle(&self) -> Result<Vec<String>, TriggerError> {
+        match self.inner.engine.run_once(BUDGET).await {
+            Ok(true) => Ok(vec!["one cycle of the Planner sync has run".to_owned()]),
+            Ok(false) => Ok(vec!["another process runs the Planner sync".to_owned()]),
+            Err(error) => Err(TriggerError { code: error.code, message: error.message }),
+        }
+    }
+
+    async fn keep_running(&self, invocation: &TimerInvocation) -> Vec<String> {
+        let inner = &self.inner;
+        let started = inner.clock.now_ms();
+        inner.invocations.fetch_add(1, Ordering::SeqCst);
+        self.start();
+        let until = end_of_wait(started, invocation);
+        let wait = Duration::from_millis(u64::try_from(until - started).unwrap_or(0));
+        let why = tokio::select! {
+            () = inner.clock.sleep(wait) => "the next tick has come",
+            () = invocation.cancel.cancelled() => "the host ended the invocation",
+        };
+        let now = inner.clock.now_ms();
+        inner.ended_at.store(now, Ordering::SeqCst);
+        inner.invocations.fetch_sub(1, Ordering::SeqCst);
+        let report = inner.engine.report();
+        let count = |name: &str| report.counters.get(name).copied().unwrap_or(0);
+        vec![format!(
+            "watched the Planner sync for {} s: {why}; since the start {} uploads, {} downloads, {} polls, {} sweeps, \
+             {} Graph requests",
+            (now - started) / 1_000,
+            count("uploads"),
+            count("downloads"),
+            count("polls"),
+            count("sweeps"),
+            count("graph_requests") + count("poll_requests"),
+        )]
+    }
+
+    /// Starts the engine and its listener unless they run.
+    fn start(&self) {
+        {
+            let mut running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if *running {
+                return;
+            }
+            *running = true;
+        }
+        let planner = self.clone();
+        self.inner.tracker.spawn(async move {
+            let silence = planner.inner.drain.child_token();
+            let engine = Arc::clone(&planner.inner.engine);
+            let listener = tokio::spawn(listener::listen(engine, planner.inner.linger, silence.clone()));
+            while planner.wanted() {
+                tracing::info!("the Planner sync starts");
+                let ended = planner.inner.engine.run(planner.unwanted()).await;
+                match ended {
+                    Ended::Stopped => tracing::info!("the Planner sync stops: no invocation waits for it"),
+                    Ended::LeaseLost => tracing::warn!(
+                        code = "engine_lease_lost",
+                        "another process has taken the Planner sync; waiting for it"
+                    ),
+                }
+            }
+            silence.cancel();
+            if let Err(error) = listener.await {
+                tracing::error!(code = "listener_panicked", "the listener did not end in order: {error}");
+            }
+            *planner.inner.running.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            // An invocation that came in the last moment found it running.
+            if planner.wanted() {
+                planner.start();
+            }
+        });
+    }
+
+    fn wanted(&self) -> bool {
+        let inner = &self.inner;
+        if inner.drain.is_cancelled() {
+            return false;
+        }
+        inner.invocations.load(Ordering::SeqCst) > 0
+            || inner.clock.now_ms() - inner.ended_at.load(Ordering::SeqCst) < AFTERGLOW_MS
+    }
+
+    async fn unwanted(&self) {
+        while self.wanted() {
+            tokio::select! {
+                () = self.inner.drain.cancelled() => return,
+                () = self.inner.clock.sleep(Duration::from_millis(500)) => {}
+            }
+        }
+    }
+}
+
+/// Until when an invocation waits: just after the next tick of its schedule.
+fn end_of_wait(started: i64, invocation: &TimerInvocation) -> i64 {
+    let status = invocation.schedule_status.unwrap_or_default();
+    let ms = |at: Option<jiff::Timestamp>| at.map(|at| at.as_millisecond());
+    let (last, next) = (ms(status.last), ms(status.next));
+    let period = match (last, next) {
+        (Some(last), Some(next)) if next > last => (next - last).max(1_000),
+        _ => MINUTE_MS,
+    };
+    let tick = match next {
+        Some(next) if next > started => next,
+        // A late run comes with a stale `Next`.
+        Some(next) => next + ((started - next) / period + 1) * period,
+        None => (started / MINUTE_MS + 1) * MINUTE_MS,
+    };
+    (tick + PAST_TICK_MS).min(started + LONGEST_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::ScheduleStatus;
+
+    fn invocation(last: Option<&str>, next: Option<&str>) -> TimerInvocation {
+        let read = |text: Option<&str>| text.map(|text| text.parse().expect("a time"));
+        TimerInvocation {
+            function: "planner_poll".into(),
+            invocation_id: String::new(),
+            is_past_due: false,
+            schedule_status: Some(ScheduleStatus { last: read(last), next: read(next), last_updated: None }),
+            input: None,
+            retry: None,
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    fn wait(at: &str, last: Option<&str>, next: Option<&str>) -> i64 {
+        let started = at.parse::<jiff::Timestamp>().expect("a time").as_millisecond();
+        end_of_wait(started, &invocation(last, next)) - started
+    }
+
+    #[test]
+    fn a_run_ends_just_after_the_next_tick() {
+        let tick = wait("2026-11-25T10:00:00Z", Some("2026-11-25T09:59:00Z"), Some("2026-11-25T10:01:00Z"));
+        assert_eq!(tick, 60_500);
+    }
+
+    #[test]
+    fn a_late_run_with_a_stale_next_ends_after_the_tick_that_is_to_come() {
+        let tick = wait("2026-11-25T10:01:00.6Z", Some("2026-11-25T10:00:00Z"), Some("2026-11-25T10:01:00Z"));
+        assert_eq!(tick, 59_900);
+    }
+
+    #[test]
+    fn without_a_schedule_the_minute_counts_and_no_wait_is_endless() {
+        assert_eq!(wait("2026-11-25T10:00:20Z", None, None), 40_500);
+        assert_eq!(wait("2026-11-25T10:00:00Z", None, Some("2027-01-01T00:00:00Z")), LONGEST_MS);
+    }
+}

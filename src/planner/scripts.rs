@@ -1,0 +1,53 @@
+//! The scripts of the sync engine's store, each beside its header comment in `lua/`.
+
+use crate::store::{Script, ScriptCall};
+
+macro_rules! marking {
+    ($file:literal) => {
+        concat!(include_str!("../tasks/lua/mark.lua"), include_str!(concat!("lua/", $file)))
+    };
+}
+
+/// Takes due tasks.
+pub static CLAIM: Script = Script::new("planner/claim", 1, marking!("claim.lua"));
+/// Makes tasks due.
+pub static MARK_MANY: Script = Script::new("planner/mark_many", 1, marking!("mark_many.lua"));
+/// Stores what a list showed.
+pub static OBSERVE: Script = Script::new("planner/observe", 1, marking!("observe.lua"));
+/// Writes one field of a task's state and marks it.
+pub static NOTE: Script = Script::new("planner/note", 1, marking!("note.lua"));
+/// Takes in what others queued.
+pub static INGEST: Script = Script::new("planner/ingest", 1, marking!("ingest.lua"));
+/// One step of one task.
+pub static COMMIT: Script = Script::new(
+    "planner/commit",
+    1,
+    concat!(
+        include_str!("../tasks/lua/mark.lua"),
+        include_str!("../tasks/lua/index.lua"),
+        include_str!("lua/commit.lua")
+    ),
+);
+/// Takes, renews or gives back a lease.
+pub static LEASE: Script = Script::new("planner/lease", 1, include_str!("lua/lease.lua"));
+/// Raises the shared pause.
+pub static PAUSE: Script = Script::new("planner/pause", 1, include_str!("lua/pause.lua"));
+
+/// The words of commands that `commit` runs, each command with its length in front.
+#[derive(Debug, Default)]
+pub(super) struct Commands(Vec<Vec<Vec<u8>>>);
+
+impl Commands {
+    /// Adds a command.
+    pub fn add(&mut self, words: &[&dyn AsRef<[u8]>]) {
+        self.0.push(words.iter().map(|word| word.as_ref().to_vec()).collect());
+    }
+
+    /// Appends all of them to a call.
+    pub fn append_to(self, call: ScriptCall) -> ScriptCall {
+        self.0.into_iter().fold(call, |call, words| {
+            let call = call.num(i64::try_from(words.len()).unwrap_or(i64::MAX));
+            words.into_iter().fold(call, |call, word| call.arg(word))
+        })
+    }
+}

@@ -1,0 +1,376 @@
+//! `World` in production: Redis and Microsoft Graph under the sync engine.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use annika_sync::world::{
+    Claim, Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation,
+    OpenCreate, PlanList, Plans, Report, Signals, Snapshot, Stored, SweepPage, World,
+};
+use redis::Value;
+use tokio::sync::Notify;
+
+use super::{
+    commit, health, lists, load, plans,
+    scripts::{CLAIM, INGEST, LEASE, MARK_MANY, PAUSE},
+    sweep,
+};
+use crate::{
+    clock::{SharedClock, SharedRng},
+    graph::{self, GraphClient, ListOutcome, Outcome},
+    keys,
+    store::{Store, StoreError},
+    tasks::pending_entry,
+};
+
+/// Name of the engine's lease.
+const ENGINE: &str = "engine";
+
+/// Redis and Graph, as the engine sees them.
+#[derive(Debug)]
+pub struct PlannerWorld {
+    pub(super) store: Store,
+    /// Create intents and their `WAIT`, which counts only its own connection's writes.
+    intents: Store,
+    pub(super) graph: GraphClient,
+    pub(super) clock: SharedClock,
+    rng: SharedRng,
+    pub(super) plans: plans::PlanSources,
+    application_id: Option<String>,
+    replicas: u32,
+    /// Random name of this process in leases.
+    holder: String,
+    marks: Notify,
+    /// Where the discovery goes on in a large key space.
+    pub(super) scan: Mutex<Option<u64>>,
+    pub(super) marked_here: AtomicU64,
+}
+
+impl PlannerWorld {
+    /// The world over a store and a Graph client.
+    ///
+    /// `replicas` is how many replicas must have a create intent before it is sent; 0 = do not wait.
+    ///
+    /// # Errors
+    /// When the second connection cannot be set up.
+    pub fn new(
+        store: Store,
+        graph: GraphClient,
+        clock: SharedClock,
+        rng: SharedRng,
+        plans: plans::PlanSources,
+        application_id: Option<String>,
+        replicas: u32,
+    ) -> Result<Self, StoreError> {
+        let intents = store.with_own_connection()?;
+        let holder = rng.uuid();
+        Ok(Self {
+            store,
+            intents,
+            graph,
+            clock,
+            rng,
+            plans,
+            application_id,
+            replicas,
+            holder,
+            marks: Notify::new(),
+            scan: Mutex::new(None),
+            marked_here: AtomicU64::new(0),
+        })
+    }
+
+    /// Tells the engine of this process that something was marked.
+    pub fn wake(&self) {
+        self.marks.notify_one();
+    }
+
+    /// Makes tasks due, with what is known about why.
+    pub(super) async fn mark_because(
+        &self,
+        ids: &[String],
+        reason: &str,
+        delay: Duration,
+    ) -> Result<(), StoreError> {
+        for ids in ids.chunks(500) {
+            let call = MARK_MANY
+                .call()
+                .key(keys::sync_due())
+                .key(keys::sync_pending())
+                .num(millis(delay))
+                .arg(keys::sync_state(""))
+                .arg(reason);
+            let call = ids.iter().fold(call, |call, id| call.arg(id).arg(pending_entry(id)));
+            self.store.run(&call).await?;
+            self.marked_here.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    async fn lease(&self, length: Duration) -> Result<bool, StoreError> {
+        let call = LEASE.call().key(keys::sync_lock(ENGINE)).arg(&self.holder).num(millis(length));
+        number(self.store.run(&call).await?).map(|held| held == 1)
+    }
+
+    async fn commit_all(&self, commits: &[Commit]) -> Result<Vec<CommitResult>, StoreError> {
+        let now = self.clock.now_ms();
+        let (durable, usual): (Vec<usize>, Vec<usize>) =
+            (0..commits.len()).partition(|&index| commits.get(index).is_some_and(|commit| commit.durable));
+        let calls = |wanted: &[usize]| -> Vec<_> {
+            wanted
+                .iter()
+                .filter_map(|&index| commits.get(index))
+                .map(|commit| commit::call(commit, now))
+                .collect()
+        };
+        let mut results: Vec<Option<CommitResult>> = vec![None; commits.len()];
+        for (store, wanted) in [(&self.intents, &durable), (&self.store, &usual)] {
+            for (index, reply) in wanted.iter().zip(store.run_many(&calls(wanted)).await) {
+                if let Some(slot) = results.get_mut(*index) {
+                    *slot = Some(commit::result(reply)?);
+                }
+            }
+        }
+        if !durable.is_empty() && self.replicas > 0 {
+            self.wait_for_replicas().await?;
+        }
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// Waits until the intents are on the replicas. It narrows the window in which a failover forgets them.
+    async fn wait_for_replicas(&self) -> Result<(), StoreError> {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(self.replicas).arg(100);
+        let confirmed: u32 = self.intents.command(&wait).await?;
+        if confirmed < self.replicas {
+            tracing::warn!(confirmed, wanted = self.replicas, "a create intent is not on every replica yet");
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn number(value: Value) -> Result<i64, StoreError> {
+    redis::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
+}
+
+/// The engine's form of a store's failure.
+pub(super) fn failed(error: StoreError) -> annika_sync::world::StoreError {
+    annika_sync::world::StoreError { code: error.kind.code(), message: error.to_string() }
+}
+
+fn request(request: &GraphRequest) -> graph::Request {
+    use graph::planner;
+    match request {
+        GraphRequest::GetTask { planner_id } => planner::get_task(planner_id),
+        GraphRequest::GetDetails { planner_id } => planner::get_details(planner_id),
+        GraphRequest::CreateTask { body } => planner::create_task(body.clone()),
+        GraphRequest::PatchTask { planner_id, etag, body } => {
+            planner::update_task(planner_id, etag, body.clone())
+        }
+        GraphRequest::PatchDetails { planner_id, etag, body } => {
+            planner::update_details(planner_id, etag, body.clone())
+        }
+        GraphRequest::DeleteTask { planner_id, etag } => planner::delete_task(planner_id, etag),
+    }
+}
+
+fn outcome(outcome: Outcome) -> GraphOutcome {
+    match outcome {
+        Outcome::Answer(answer) => {
+            GraphOutcome::Answer { status: answer.status, body: answer.body, retry_after: answer.retry_after }
+        }
+        Outcome::Unknown(graph::Unknown::ServerError { status, retry_after }) => {
+            GraphOutcome::Answer { status, body: None, retry_after }
+        }
+        Outcome::Unknown(reason) => GraphOutcome::Unknown { reason: reason.to_string() },
+        Outcome::NotSent(reason) => GraphOutcome::NotSent { reason: reason.to_string() },
+    }
+}
+
+fn plan_list(outcome: ListOutcome, begun_at: i64) -> PlanList {
+    match outcome {
+        ListOutcome::Complete(tasks) => PlanList::Complete { tasks, begun_at },
+        ListOutcome::Failed { status, retry_after, .. } => PlanList::Refused { status, retry_after },
+        ListOutcome::Incomplete(reason) => PlanList::Incomplete { reason: reason.to_string() },
+    }
+}
+
+impl World for PlannerWorld {
+    fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    fn random(&self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+    }
+
+    async fn marked(&self) {
+        self.marks.notified().await;
+    }
+
+    async fn hold_lease(&self, length: Duration) -> Stored<bool> {
+        self.lease(length).await.map_err(failed)
+    }
+
+    async fn release_lease(&self) -> Stored<()> {
+        self.lease(Duration::ZERO).await.map(|_| ()).map_err(failed)
+    }
+
+    async fn mark(&self, ids: &[String], delay: Duration) -> Stored<()> {
+        self.mark_because(ids, "changed", delay).await.map_err(failed)
+    }
+
+    async fn mark_missing(&self, ids: &[String]) -> Stored<()> {
+        self.mark_because(ids, "missing", Duration::ZERO).await.map_err(failed)
+    }
+
+    async fn ingest_pending(&self) -> Stored<usize> {
+        let mut calls = Vec::new();
+        let entries = sweep::foreign_entries(&self.store).await.map_err(failed)?;
+        for chunk in entries.chunks(200) {
+            let call =
+                INGEST.call().key(keys::sync_pending()).key(keys::sync_due()).arg(keys::sync_state(""));
+            calls.push(chunk.iter().fold(call, |call, entry| {
+                let id = entry.task_id.as_deref().unwrap_or_default();
+                call.arg(&entry.text).arg(id).arg(pending_entry(id)).arg(if entry.deleted {
+                    "1"
+                } else {
+                    "0"
+                })
+            }));
+        }
+        let mut taken = 0;
+        for reply in self.store.run_many(&calls).await {
+            taken += usize::try_from(reply.and_then(number).map_err(failed)?).unwrap_or(0);
+        }
+        Ok(taken)
+    }
+
+    async fn claim(&self, limit: usize, lease: Duration) -> Stored<Claimed> {
+        let call = CLAIM
+            .call()
+            .key(keys::sync_due())
+            .key(keys::sync_fence())
+            .num(i64::try_from(limit).unwrap_or(i64::MAX))
+            .num(millis(lease))
+            .arg(keys::sync_state(""));
+        let reply = self.store.run(&call).await.map_err(failed)?;
+        let Value::Array(parts) = reply else {
+            return Err(failed(StoreError::other("the claim script answered in an unknown form")));
+        };
+        let mut parts = parts.into_iter();
+        let next = parts.next().map_or(Ok(-1), number).map_err(failed)?;
+        let mut claims = Vec::new();
+        while let (Some(id), Some(fence)) = (parts.next(), parts.next()) {
+            let id: String =
+                redis::from_redis_value(id).map_err(|error| failed(StoreError::other(error.to_string())))?;
+            let fence = u64::try_from(number(fence).map_err(failed)?).unwrap_or(0);
+            claims.push(Claim { id, fence });
+        }
+        let next_in = u64::try_from(next).ok().map(Duration::from_millis);
+        Ok(Claimed { claims, next_in })
+    }
+
+    async fn load(&self, ids: &[String]) -> Stored<Vec<Snapshot>> {
+        load::snapshots(&self.store, ids).await.map_err(failed)
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> Stored<Vec<CommitResult>> {
+        self.commit_all(&commits).await.map_err(failed)
+    }
+
+    async fn sweep_page(&self, cursor: Option<String>) -> Stored<SweepPage> {
+        sweep::page(&self.store, cursor).await.map_err(failed)
+    }
+
+    async fn discover(&self, cursor: Option<String>) -> Stored<Discovered> {
+        let start =
+            cursor.is_none().then(|| *self.scan.lock().unwrap_or_else(PoisonError::into_inner)).flatten();
+        let (found, resume) = sweep::discover(&self.store, cursor, start).await.map_err(failed)?;
+        *self.scan.lock().unwrap_or_else(PoisonError::into_inner) = resume;
+        Ok(found)
+    }
+
+    async fn plans(&self) -> Stored<Plans> {
+        self.plans.read(&self.store, &self.graph, self.clock.now_ms()).await.map_err(failed)
+    }
+
+    async fn list(&self, plans: &[String]) -> (Vec<PlanList>, u32) {
+        let before = self.graph.counters().sub_requests;
+        let begun_at = self.clock.now_ms();
+        let lists = self.graph.tasks_of_plans(plans).await;
+        let requests = self.graph.counters().sub_requests.saturating_sub(before);
+        let lists = lists.into_iter().map(|list| plan_list(list, begun_at)).collect();
+        (lists, u32::try_from(requests).unwrap_or(u32::MAX))
+    }
+
+    async fn known(&self, plan: &str) -> Stored<KnownPlan> {
+        lists::known(&self.store, plan).await.map_err(failed)
+    }
+
+    async fn open_creates(&self) -> Stored<Vec<OpenCreate>> {
+        load::open_creates(&self.store).await.map_err(failed)
+    }
+
+    async fn observe(&self, observation: Observation) -> Stored<()> {
+        lists::observe(&self.store, &observation, self.clock.now_ms()).await.map_err(failed)?;
+        self.wake();
+        Ok(())
+    }
+
+    async fn recheck_details(&self, seen: &[(String, String)]) -> Stored<()> {
+        lists::recheck_details(&self.store, seen).await.map_err(failed)
+    }
+
+    async fn rotated(&self, plan: &str, cursor: &str) -> Stored<()> {
+        let mut set = redis::cmd("HSET");
+        set.arg(keys::sync_poll(plan)).arg("details_cursor").arg(cursor);
+        self.store.command::<i64>(&set).await.map(|_| ()).map_err(failed)
+    }
+
+    async fn graph(&self, requests: Vec<GraphRequest>) -> Vec<GraphOutcome> {
+        let requests = requests.iter().map(request).collect();
+        self.graph.batch(requests).await.into_iter().map(outcome).collect()
+    }
+
+    fn application_id(&self) -> Option<String> {
+        self.application_id.clone()
+    }
+
+    async fn signals(&self) -> Stored<Signals> {
+        let key = keys::sync_throttle();
+        let mut read = redis::cmd("HMGET");
+        read.arg(key).arg("pause_until").arg("poll_wanted");
+        let (paused_until, wanted): (Option<i64>, Option<String>) =
+            self.store.command(&read).await.map_err(failed)?;
+        if wanted.is_some() {
+            let mut forget = redis::cmd("HDEL");
+            forget.arg(key).arg("poll_wanted");
+            self.store.command::<i64>(&forget).await.map_err(failed)?;
+        }
+        Ok(Signals { paused_until: paused_until.unwrap_or(0), poll_wanted: wanted.is_some() })
+    }
+
+    async fn pause_until(&self, until: i64) -> Stored<()> {
+        let call = PAUSE.call().key(keys::sync_throttle()).num(until);
+        self.store.run(&call).await.map(|_| ()).map_err(failed)
+    }
+
+    async fn report(&self, report: &Report) -> Stored<()> {
+        health::publish(&self.store, report, self.clock.now_ms()).await.map_err(failed)
+    }
+}
