@@ -19,7 +19,11 @@ pub(crate) type Items = BTreeMap<String, ChecklistItem>;
 /// One element of a list as it is written.
 enum Entry {
     Text(String),
-    Object { members: Members, id: Option<String>, title: String },
+    Object {
+        members: Members,
+        id: Option<String>,
+        title: String,
+    },
     /// A blank element: it says nothing and stays where it is.
     Blank,
 }
@@ -85,7 +89,8 @@ pub(crate) fn is_guid(text: &str) -> bool {
 /// A GUID (RFC 9562 version 8) from a text: the same text always has the same one.
 fn derived_guid(kind: &str, text: &str, repeat: usize) -> String {
     let digest = Sha256::digest(format!("annika checklist item\n{kind}\n{repeat}\n{text}"));
-    let mut hex: Vec<char> = digest[..16].iter().flat_map(|byte| format!("{byte:02x}").chars().collect::<Vec<_>>()).collect();
+    let mut hex: Vec<char> =
+        digest[..16].iter().flat_map(|byte| format!("{byte:02x}").chars().collect::<Vec<_>>()).collect();
     hex[12] = '8';
     hex[16] = ['8', '9', 'a', 'b'][(digest[8] & 3) as usize];
     let part = |range: std::ops::Range<usize>| hex[range].iter().collect::<String>();
