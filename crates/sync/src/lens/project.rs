@@ -83,7 +83,12 @@ fn read_assignees(
         _ => None,
     };
     let said = assignees::read(doc, base)?;
-    projection.unresolved.extend(said.names.into_iter().map(|name| (Field::Assignees, name)));
+    for name in said.names {
+        let name = (Field::Assignees, name);
+        if !projection.unresolved.contains(&name) {
+            projection.unresolved.push(name);
+        }
+    }
     let losers =
         said.losers.into_iter().map(|(name, ids)| (Field::Assignees, name.to_owned(), Value::Set(ids)));
     projection.losers.extend(losers);
