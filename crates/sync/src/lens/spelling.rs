@@ -63,22 +63,19 @@ pub(crate) fn new_member(doc: &Document, field: Field) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     NotStarted,
-    InProgress,
+    Started,
     Completed,
 }
 
 impl Progress {
     /// The progress a word stands for; `None` for words that say nothing about it.
     pub(crate) fn of_word(word: &str) -> Option<Self> {
-        let letters: String = word
-            .chars()
-            .filter(char::is_ascii_alphabetic)
-            .map(|letter| letter.to_ascii_lowercase())
-            .collect();
+        let letters: String =
+            word.chars().filter(char::is_ascii_alphabetic).map(|letter| letter.to_ascii_lowercase()).collect();
         match letters.as_str() {
             "completed" | "done" | "finished" => Some(Self::Completed),
             "notstarted" | "pending" => Some(Self::NotStarted),
-            "inprogress" => Some(Self::InProgress),
+            "inprogress" => Some(Self::Started),
             _ => None,
         }
     }
@@ -86,7 +83,7 @@ impl Progress {
     pub(crate) fn of_percent(percent: i64) -> Self {
         match percent {
             ..=0 => Self::NotStarted,
-            1..=99 => Self::InProgress,
+            1..=99 => Self::Started,
             _ => Self::Completed,
         }
     }
@@ -94,7 +91,7 @@ impl Progress {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NotStarted => "not_started",
-            Self::InProgress => "in_progress",
+            Self::Started => "in_progress",
             Self::Completed => "completed",
         }
     }
@@ -103,7 +100,7 @@ impl Progress {
     pub(crate) fn percent(self) -> i64 {
         match self {
             Self::NotStarted => 0,
-            Self::InProgress => 50,
+            Self::Started => 50,
             Self::Completed => 100,
         }
     }
