@@ -4,3 +4,4 @@
 
 mod keys;
 mod store;
+mod tasks;
