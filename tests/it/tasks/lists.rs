@@ -143,6 +143,23 @@ async fn a_cursor_belongs_to_its_list() {
 }
 
 #[test]
+fn the_status_list_is_the_one_that_the_lens_decides_for() {
+    for (document, lists) in [
+        (r#"{"title":"T"}"#, vec!["not_started"]),
+        (r#"{"title":"T","status":"done"}"#, vec!["completed", "done"]),
+        (r#"{"title":"T","status":"in_progress","percent_complete":1}"#, vec!["completed"]),
+        (r#"{"title":"T","status":" Blocked ","percent_complete":0.5}"#, vec!["blocked", "in_progress"]),
+        (r#"{"title":"T","status":"blocked"}"#, vec!["blocked"]),
+        (r#"{"title":"T","percentComplete":"x"}"#, vec![]),
+    ] {
+        let entries = index_entries(&Document::parse(document.as_bytes()).unwrap());
+        let prefix = keys::tasks_index("status:");
+        let found: Vec<_> = entries.iter().filter_map(|entry| entry.strip_prefix(&prefix)).collect();
+        assert_eq!(found, lists, "{document}");
+    }
+}
+
+#[test]
 fn values_in_index_keys_cannot_leave_their_line() {
     let document =
         Document::parse(br#"{"title":"T","plan_id":"a\nannika:tasks:x","status":"x\ty"}"#).unwrap();

@@ -92,7 +92,8 @@ async fn a_new_task_is_stored_marked_listed_and_published_in_one_step() {
     assert_eq!(pending, [r#"{"op":"sync","task_id":"t-1","source":"annika"}"#]);
     assert_eq!(pending, [pending_entry("t-1")]);
     let entries: String = stage.redis.hget(keys::tasks_entries(), "t-1").await.unwrap();
-    assert_eq!(entries, format!("{}\n{}", keys::tasks_index("all"), keys::tasks_index("plan:P")));
+    let lists = ["all", "plan:P", "status:not_started"].map(keys::tasks_index);
+    assert_eq!(entries, lists.join("\n"));
 }
 
 #[tokio::test]
