@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests run against real processes in real time")]
 
+mod api;
 mod keys;
 mod store;
+mod tasks;

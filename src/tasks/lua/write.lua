@@ -42,6 +42,9 @@ local json = false
 local current = redis.pcall('GET', document)
 if type(current) == 'table' then
   local kind = redis.call('TYPE', document)['ok']
+  if kind == 'string' or kind == 'none' then
+    return current -- refused for another reason than its type
+  end
   if kind ~= 'ReJSON-RL' then
     return redis.error_reply('WRONGTYPE the document of this task is a ' .. kind)
   end
