@@ -8,6 +8,9 @@ use std::{
     time::Duration,
 };
 
+/// A next link, made from the server's own address.
+type Link = Box<dyn Fn(&str) -> String + Send + Sync>;
+
 fn page(ids: &[&str], next: Option<String>, count: Option<u64>) -> Value {
     let items: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
     let mut page = json!({ "value": items });
@@ -81,7 +84,7 @@ async fn a_next_link_to_elsewhere_is_not_followed() {
     let stranger = Fake::start(|_| answer(200, &json!({"value": []}))).await;
     let port_of = |url: &str| url.rsplit(':').next().unwrap().to_owned();
     let other_port = stranger.url.clone();
-    let links: Vec<Box<dyn Fn(&str) -> String + Send + Sync>> = vec![
+    let links: Vec<Link> = vec![
         Box::new(move |_| format!("{other_port}/v1.0/x?p=2")),
         Box::new(move |base| format!("https://127.0.0.1:{}/v1.0/x?p=2", port_of(base))),
         Box::new(|base| base.replace("127.0.0.1", "localhost") + "/v1.0/x?p=2"),
