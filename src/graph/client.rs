@@ -2,7 +2,7 @@
 
 use super::{
     request::{Answer, Method, NotSent, Outcome, Request, Unknown},
-    wire::{Lost, exchange},
+    wire::{Lost, REQUEST_TIMEOUT, exchange},
 };
 use crate::{
     clock::{SharedClock, SharedRng},
@@ -256,7 +256,7 @@ impl Inner {
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.sub_requests.fetch_add(call.sub_requests, Ordering::Relaxed);
-        exchange(request, &self.clock).await
+        exchange(request, REQUEST_TIMEOUT, &self.clock).await
     }
 }
 

@@ -7,3 +7,5 @@ mod fake;
 mod functions;
 mod graph_client;
 mod host;
+mod keys;
+mod store;

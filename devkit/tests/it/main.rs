@@ -1,1 +1,5 @@
 //! The devkit's own tests, as one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
+#![allow(clippy::disallowed_methods, reason = "tests run against real processes in real time")]
+
+mod redis_server;

@@ -1,1 +1,32 @@
 //! The lens between a task document, its canonical fields and Planner's JSON.
+//!
+//! ```text
+//!   task document ── project ──▶ Fields ◀── planner::fields ── plannerTask (+ details)
+//!        ▲                         │
+//!        └──────── render ─────────┴────── planner::create_body, patch_bodies ──▶ Graph
+//! ```
+//!
+//! Laws, tested as properties: what was rendered is what is projected again; rendering what a document already
+//! says changes no byte of it; members that are not part of a task's fields are never touched.
+
+mod assignees;
+mod checklist;
+mod document;
+mod field;
+mod import;
+pub mod planner;
+mod problem;
+mod project;
+mod raw;
+mod render;
+mod spelling;
+mod time;
+mod validate;
+
+pub use document::{Document, MAX_BYTES, SyncStamp};
+pub use field::{ChecklistItem, Field, Fields, Value, same};
+pub use import::import;
+pub use problem::{DocumentError, FieldProblem};
+pub use project::{Projection, project};
+pub use render::render;
+pub use validate::{dates_in_order, valid_id, validate};

@@ -1,0 +1,3 @@
+//! The integration tests of the sync crate: one binary.
+
+mod lens;

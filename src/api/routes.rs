@@ -1,0 +1,14 @@
+//! The one table of routes. A handler's path and method stand in its `#[utoipa::path]`.
+
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{ApiState, openapi, tasks};
+
+/// Every route of the API, with its part of the OpenAPI document.
+pub(super) fn table() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(tasks::list, tasks::create))
+        .routes(routes!(tasks::read, tasks::replace, tasks::patch, tasks::delete))
+        .routes(routes!(openapi::read))
+}

@@ -1,0 +1,82 @@
+//! Lua scripts: a name, a version and a text; and one call of one, with its keys and arguments.
+
+use std::sync::OnceLock;
+
+/// A script. Declared once, as a static, beside the domain that calls it.
+#[derive(Debug)]
+pub struct Script {
+    /// Its name in errors and logs.
+    pub name: &'static str,
+    /// Raised with every change of keys, arguments or reply.
+    pub version: u32,
+    source: &'static str,
+    sha: OnceLock<String>,
+}
+
+impl Script {
+    /// A script from its text.
+    pub const fn new(name: &'static str, version: u32, source: &'static str) -> Self {
+        Self { name, version, source, sha: OnceLock::new() }
+    }
+
+    /// The text that Redis runs.
+    pub fn source(&self) -> &'static str {
+        self.source
+    }
+
+    /// The name under which Redis keeps it.
+    pub fn sha(&self) -> &str {
+        self.sha.get_or_init(|| redis::Script::new(self.source).get_hash().to_owned())
+    }
+
+    /// A call of it, to which keys and arguments are added.
+    pub fn call(&'static self) -> ScriptCall {
+        ScriptCall { script: self, keys: Vec::new(), args: Vec::new() }
+    }
+
+    pub(super) fn load(&self) -> redis::Cmd {
+        let mut cmd = redis::cmd("SCRIPT");
+        cmd.arg("LOAD").arg(self.source);
+        cmd
+    }
+}
+
+/// One call of a script.
+#[derive(Debug, Clone)]
+pub struct ScriptCall {
+    pub(super) script: &'static Script,
+    keys: Vec<Vec<u8>>,
+    args: Vec<Vec<u8>>,
+}
+
+impl ScriptCall {
+    /// Adds a key.
+    #[must_use]
+    pub fn key(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.keys.push(key.as_ref().to_vec());
+        self
+    }
+
+    /// Adds an argument of bytes.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Self {
+        self.args.push(arg.as_ref().to_vec());
+        self
+    }
+
+    /// Adds a number.
+    #[must_use]
+    pub fn num(self, number: i64) -> Self {
+        self.arg(number.to_string())
+    }
+
+    pub(super) fn evalsha(&self) -> redis::Cmd {
+        let size = self.args.iter().map(Vec::len).sum::<usize>() + 64 * (self.keys.len() + 4);
+        let mut cmd = redis::Cmd::with_capacity(3 + self.keys.len() + self.args.len(), size);
+        cmd.arg("EVALSHA").arg(self.script.sha()).arg(self.keys.len());
+        for part in self.keys.iter().chain(&self.args) {
+            cmd.arg(part.as_slice());
+        }
+        cmd
+    }
+}
