@@ -1,15 +1,29 @@
 //! `App`: every service, wired once. Only `main`, the API and the host's edge see it; services take what they need.
 
 use crate::{
+    api::{self, ApiState},
     clock::{SharedClock, SharedRng},
     config::Settings,
     entra::Credentials,
     graph::GraphClient,
     host::Triggers,
+    store::{Store, StoreError},
+    tasks::Tasks,
 };
 use axum::Router;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
+
+/// Why the app cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The HTTP client: the system's TLS certificates cannot be read.
+    #[error("the HTTP client could not be built: {0}")]
+    Http(#[from] reqwest::Error),
+    /// The address of Redis.
+    #[error("Redis could not be set up: {0}")]
+    Store(#[from] StoreError),
+}
 
 /// Every service of the process.
 #[derive(Debug, Clone)]
@@ -24,23 +38,29 @@ pub struct App {
     pub credentials: Arc<Credentials>,
     /// Microsoft Graph.
     pub graph: GraphClient,
+    /// Redis; it is connected by its first use, so a Redis that is away stops no start.
+    pub store: Store,
+    /// Task documents.
+    pub tasks: Arc<Tasks>,
     /// Cancelled when the process begins to drain.
     pub drain: CancellationToken,
 }
 
 impl App {
-    /// Wires every service. Nothing is connected yet.
+    /// Wires every service. Nothing is connected yet. Needs a Tokio runtime around it.
     ///
     /// # Errors
-    /// When the HTTP client cannot be built.
-    pub fn new(settings: Settings, clock: SharedClock, rng: SharedRng) -> reqwest::Result<Self> {
+    /// [`AppError`].
+    pub fn new(settings: Settings, clock: SharedClock, rng: SharedRng) -> Result<Self, AppError> {
         let http = http_client()?;
         let credentials =
             Arc::new(Credentials::new(&settings.entra, http.clone(), clock.clone(), rng.clone()));
         let graph =
             GraphClient::new(&settings.graph, Arc::clone(&credentials), http, clock.clone(), rng.clone());
+        let store = Store::new(settings.redis.clone(), clock.clone())?;
+        let tasks = Arc::new(Tasks::new(store.clone(), rng.clone()));
         let drain = CancellationToken::new();
-        Ok(Self { settings: Arc::new(settings), clock, rng, credentials, graph, drain })
+        Ok(Self { settings: Arc::new(settings), clock, rng, credentials, graph, store, tasks, drain })
     }
 
     /// The trigger table.
@@ -50,7 +70,7 @@ impl App {
 
     /// The HTTP routes.
     pub fn routes(&self) -> Router {
-        Router::new()
+        api::router(ApiState { tasks: Arc::clone(&self.tasks), rng: self.rng.clone() })
     }
 }
 
@@ -64,6 +84,8 @@ pub fn http_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .redirect(reqwest::redirect::Policy::none())
+        // Shorter than servers keep an idle connection: a request that meets its end would be in doubt.
+        .pool_idle_timeout(Duration::from_secs(20))
         .no_proxy()
         .gzip(true)
         .user_agent(concat!("annika/", env!("CARGO_PKG_VERSION")))

@@ -13,29 +13,28 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command.unwrap_or(Command::Serve);
-    let settings = Settings::from_env();
-    let logs = settings.as_ref().map_or_else(
-        |_| TelemetrySettings { filter: TelemetrySettings::DEFAULT.to_owned() },
-        |s| s.telemetry.clone(),
-    );
-    let served = telemetry::start(&logs).map_err(anyhow::Error::from).and_then(|()| {
-        let app = App::new(settings?, SystemClock::shared(), SystemRng::shared())?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let code = runtime.block_on(async {
-            match command {
-                Command::Serve => serve(app).await.map(|ending| ExitCode::from(ending.exit_code())),
-                Command::Doctor => Ok(doctor::run(&app).await),
-            }
-        });
-        // What did not end within the drain is left behind with the process.
-        runtime.shutdown_background();
-        code
-    });
-    served.unwrap_or_else(|error| {
+    run(Cli::parse().command.unwrap_or(Command::Serve)).unwrap_or_else(|error| {
         tracing::error!(code = "start_failed", "annika could not start: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let settings = Settings::from_env();
+    let logs = settings.as_ref().map(|settings| settings.telemetry.clone());
+    telemetry::start(&logs.unwrap_or_else(|_| TelemetrySettings::default()))?;
+    let settings = settings?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(async {
+        let app = App::new(settings, SystemClock::shared(), SystemRng::shared())?;
+        match command {
+            Command::Serve => Ok(ExitCode::from(serve(app).await?.exit_code())),
+            Command::Doctor => Ok(doctor::run(&app).await),
+        }
+    });
+    // What did not end within the drain ends with the process.
+    runtime.shutdown_background();
+    code
 }
 
 /// Serves until there is a reason to end, then drains.

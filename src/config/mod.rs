@@ -6,12 +6,11 @@
 mod error;
 mod identity;
 mod planner;
-mod redis;
 
+pub use crate::store::RedisSettings;
 pub use error::{SettingError, SettingsError};
 pub use identity::{ClientSecretSettings, EntraSettings, ManagedIdentitySettings};
 pub use planner::{PlanSource, PlannerSettings, PollMode};
-pub use redis::{RedisAddress, RedisSettings};
 
 use error::Reader;
 use url::{Host, Url};
@@ -25,6 +24,7 @@ pub struct Settings {
     /// Where the handler listens.
     pub host: HostSettings,
     /// The Redis that holds all state.
+    /// Read from `REDIS_URL`, else from `REDIS_HOST`, `REDIS_PORT`, `REDIS_PASSWORD` and `REDIS_DB`.
     pub redis: RedisSettings,
     /// Microsoft Graph.
     pub graph: GraphSettings,
@@ -46,7 +46,7 @@ impl Settings {
         let mut reader = Reader::new(lookup);
         let settings = Self {
             host: HostSettings::read(&mut reader),
-            redis: RedisSettings::read(&mut reader),
+            redis: redis(&mut reader, lookup),
             graph: GraphSettings::read(&mut reader),
             entra: EntraSettings::read(&mut reader),
             planner: PlannerSettings::read(&mut reader),
@@ -125,6 +125,18 @@ impl GraphSettings {
     }
 }
 
+/// The store reads its own section; what it refuses is told with the rest.
+fn redis(reader: &mut Reader<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> RedisSettings {
+    match RedisSettings::from_lookup(lookup) {
+        Ok(settings) => settings,
+        Err(error) => {
+            reader.reject(error.variable, error.rule);
+            #[expect(clippy::expect_used, reason = "constants, never handed out after an error")]
+            RedisSettings::from_parts("127.0.0.1", 6379, None, 0).expect("a valid address")
+        }
+    }
+}
+
 /// What stands in for an address that was refused: the settings are never handed out then.
 fn loopback_placeholder() -> Url {
     #[expect(clippy::expect_used, reason = "a constant, parsed in a test")]
@@ -137,6 +149,12 @@ pub struct TelemetrySettings {
     /// Which log lines are written, in the syntax of tracing's `EnvFilter`. Read from `RUST_LOG`, default
     /// [`TelemetrySettings::DEFAULT`].
     pub filter: String,
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self { filter: Self::DEFAULT.to_owned() }
+    }
 }
 
 impl TelemetrySettings {

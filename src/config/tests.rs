@@ -1,7 +1,6 @@
 //! Tests of the settings: names, defaults, and errors that name the variable and keep the value to themselves.
 
 use super::*;
-use secrecy::ExposeSecret;
 use std::collections::HashMap;
 
 fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
@@ -93,16 +92,18 @@ fn plans_and_groups_are_told_apart() {
 }
 
 #[test]
-fn a_password_is_taken_as_it_stands_and_never_shown() {
+fn the_store_reads_its_section_and_its_errors_are_told_with_the_rest() {
     let settings =
         read(&[("REDIS_PASSWORD", "p%40@ss"), ("REDIS_HOST", "cache"), ("REDIS_DB", "3")]).unwrap();
-    let RedisAddress::Parts { host, port, password, db } = &settings.redis.address else { panic!("parts") };
-    assert_eq!((host.as_str(), *port, *db), ("cache", 6379, 3));
-    assert_eq!(password.as_ref().unwrap().expose_secret(), "p%40@ss");
+    assert_eq!(settings.redis.to_string(), "cache:6379/3");
     assert!(!format!("{settings:?}").contains("p%40"));
 
-    let wrong = read(&[("REDIS_URL", "http://:hunter2@cache")]).expect_err("refused");
-    assert_eq!(wrong.0[0].variable, "REDIS_URL");
+    let wrong =
+        read(&[("REDIS_URL", "http://:hunter2@cache"), ("GRAPH_RATE_BURST", "x")]).expect_err("refused");
+    assert_eq!(
+        wrong.0.iter().map(|error| error.variable).collect::<Vec<_>>(),
+        ["REDIS_URL", "GRAPH_RATE_BURST"]
+    );
     assert!(!wrong.to_string().contains("hunter2"));
 }
 

@@ -6,7 +6,7 @@
 use super::{
     client::{Call, GraphClient},
     request::{Answer, Method, NotSent, Outcome, Request, Unknown},
-    wire::{Lost, etag_of},
+    wire::{Lost, etag_of, is_doubtful},
 };
 use crate::{clock::SharedClock, retry::parse_retry_after};
 use base64::Engine;
@@ -172,7 +172,7 @@ fn outcome(response: &Value, clock: &SharedClock) -> Outcome {
     };
     let retry_after =
         header(response, "Retry-After").and_then(|value| parse_retry_after(&value, clock.now_ms()));
-    if status >= 500 {
+    if is_doubtful(status) {
         return Outcome::Unknown(Unknown::ServerError { status, retry_after });
     }
     if (300..400).contains(&status) {

@@ -2,7 +2,7 @@
 
 use super::{
     request::{Answer, Method, NotSent, Outcome, Request, Unknown},
-    wire::{Lost, exchange},
+    wire::{Lost, REQUEST_TIMEOUT, exchange},
 };
 use crate::{
     clock::{SharedClock, SharedRng},
@@ -164,9 +164,11 @@ impl Inner {
         let invalid = NotSent::Invalid("its path does not lead to /v1.0 of Graph");
         let full = format!("/v1.0{path}");
         let url = self.base.join(&full).map_err(|_| invalid.clone())?;
-        // A path that parsing changes (dot segments, also when percent-encoded) is not the one that was meant.
+        // A path that parsing changes (dot segments, also when percent-encoded), or with an empty segment where an id
+        // belongs, is not the one that was meant.
         let plain = full.split('?').next().unwrap_or_default();
-        let kept = path.starts_with('/') && url.path() == plain && url.fragment().is_none();
+        let whole = path.starts_with('/') && !plain.contains("//") && !plain.ends_with('/');
+        let kept = whole && url.path() == plain && url.fragment().is_none();
         if kept && self.is_own(&url) { Ok(url) } else { Err(invalid) }
     }
 
@@ -254,7 +256,7 @@ impl Inner {
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.sub_requests.fetch_add(call.sub_requests, Ordering::Relaxed);
-        exchange(request, &self.clock).await
+        exchange(request, REQUEST_TIMEOUT, &self.clock).await
     }
 }
 

@@ -80,7 +80,7 @@ impl Request {
 /// What Graph answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// HTTP status: 2xx to 4xx.
+    /// HTTP status: 2xx or 4xx.
     pub status: u16,
     /// The wait that `Retry-After` asks for.
     pub retry_after: Option<Duration>,
@@ -111,7 +111,7 @@ impl Answer {
 /// What came of one request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Graph answered 2xx (done) or 4xx (not done).
+    /// Graph answered 2xx (done) or 4xx but 408 (not done).
     Answer(Answer),
     /// It may or may not have happened.
     Unknown(Unknown),
@@ -140,7 +140,7 @@ pub enum Unknown {
     /// The connection ended before the whole answer was there.
     #[error("the connection to Graph ended before the answer was complete")]
     Interrupted,
-    /// Graph answered 5xx, for the request or for its item in a batch.
+    /// Graph answered 5xx or 408, for the request or for its item in a batch.
     #[error("Graph answered {status}")]
     ServerError {
         /// HTTP status.

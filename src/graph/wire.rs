@@ -25,14 +25,20 @@ impl From<NotSent> for Lost {
     }
 }
 
-/// Sends and reads to the end. 5xx is an [`Unknown`].
-pub(super) async fn exchange(request: reqwest::RequestBuilder, clock: &SharedClock) -> Result<Answer, Lost> {
-    let response = request.timeout(REQUEST_TIMEOUT).send().await.map_err(|error| lost(&error))?;
+/// Sends and reads to the end. 5xx and 408 are an [`Unknown`].
+///
+/// `timeout` is for the whole exchange, the answer's body included.
+pub(super) async fn exchange(
+    request: reqwest::RequestBuilder,
+    timeout: Duration,
+    clock: &SharedClock,
+) -> Result<Answer, Lost> {
+    let response = request.timeout(timeout).send().await.map_err(|error| lost(&error))?;
     let status = response.status();
     let retry_after = header_text(&response, header::RETRY_AFTER.as_str())
         .and_then(|value| parse_retry_after(&value, clock.now_ms()));
     let etag = header_text(&response, header::ETAG.as_str());
-    if status.is_server_error() {
+    if is_doubtful(status.as_u16()) {
         return Err(Lost::Unknown(Unknown::ServerError { status: status.as_u16(), retry_after }));
     }
     if status.is_redirection() {
@@ -55,6 +61,11 @@ fn answer(
     body: Option<Value>,
 ) -> Answer {
     Answer { status: status.as_u16(), retry_after, etag: etag_of(body.as_ref()).or(header), body }
+}
+
+/// Whether an answer leaves open if the request happened: 5xx, and 408 of a gateway that waited in vain.
+pub(super) fn is_doubtful(status: u16) -> bool {
+    status >= 500 || status == 408
 }
 
 /// The ETag that an object carries in itself.
@@ -97,4 +108,59 @@ fn lost(error: &reqwest::Error) -> Lost {
     } else {
         Lost::Unknown(Unknown::Interrupted)
     }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a client of the test's own")]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    /// Sends to a server that reads the request, writes `answer` and then says no more.
+    async fn against(answer: &'static [u8]) -> Result<Answer, Lost> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 16];
+            connection.read_exact(&mut request).await.unwrap();
+            connection.write_all(answer).await.unwrap();
+            connection
+        });
+        let request = reqwest::Client::new().post(format!("http://{address}/"));
+        let outcome = exchange(request, Duration::from_millis(100), &SystemClock::shared()).await;
+        drop(server.await.unwrap());
+        outcome
+    }
+
+    #[tokio::test]
+    async fn silence_is_in_doubt_before_and_within_the_answer() {
+        let cut = b"HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{";
+        for answer in [&b""[..], cut] {
+            assert_eq!(against(answer).await, Err(Lost::Unknown(Unknown::TimedOut)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_needs_no_body_and_408_is_in_doubt() {
+        let refused = against(b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 99\r\n\r\n{").await;
+        assert_eq!(refused, Ok(Answer { status: 412, retry_after: None, etag: None, body: None }));
+        let doubt = Unknown::ServerError { status: 408, retry_after: None };
+        let gateway = against(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(gateway, Err(Lost::Unknown(doubt)));
+    }
+
+    /// Bytes of `{"id":"t1"}` as gzip writes them.
+    #[tokio::test]
+    async fn a_compressed_answer_is_read() {
+        let answer = against(GZIPPED).await.unwrap();
+        assert_eq!(answer.body, Some(serde_json::json!({"id": "t1"})));
+    }
+
+    const GZIPPED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 31\r\n\r\n\
+        \x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x4c\x51\xb2\x52\x2a\x31\x54\xaa\x05\x00\xdf\xad\x7d\x57\x0b\x00\x00\x00";
 }

@@ -7,7 +7,6 @@
 
 mod envelope;
 mod lifecycle;
-mod problem;
 mod reply;
 mod server;
 mod timer;
@@ -15,7 +14,6 @@ mod triggers;
 
 pub use envelope::{Envelope, EnvelopeError};
 pub use lifecycle::{DRAIN, Ending, ending};
-pub use problem::Problem;
 pub use reply::TriggerReply;
 pub use server::{listen, router, serve};
 pub use timer::{RetryContext, ScheduleStatus, TimerInvocation};

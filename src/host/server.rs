@@ -1,28 +1,34 @@
 //! The HTTP server that the host talks to: on 127.0.0.1, bound last, `GET /` answered at once.
 
-use super::{problem::Problem, triggers::Triggers};
-use axum::{Router, extract::Request, response::IntoResponse, routing::any, serve::ListenerExt};
+use super::triggers::Triggers;
+use crate::error::Problem;
+use axum::{Router, extract::Request, response::IntoResponse, routing::get, serve::ListenerExt};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
 };
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// Everything that the handler answers: the host's readiness question `GET /`, the HTTP routes, the triggers, and
-/// 404 as `application/problem+json` for the rest. A panic is answered with 500.
-///
-/// `routes` must have no fallback of its own and no route `/`.
-pub fn router(routes: Router, triggers: Triggers) -> Router {
-    routes
-        .route("/", any(readiness))
+/// Everything that the handler answers: the host's readiness question `GET /`, triggers, and the rest by `api`, which
+/// answers what it does not know with a problem. A panic is answered with 500.
+pub fn router(api: Router, triggers: Triggers) -> Router {
+    Router::new()
+        .route("/", get(readiness))
         .fallback(move |request: Request| {
-            let triggers = triggers.clone();
-            async move { triggers.answer(request).await }
+            let (triggers, api) = (triggers.clone(), api.clone());
+            async move {
+                match triggers.answer(request).await {
+                    Ok(reply) => reply,
+                    Err(request) => api.oneshot(request).await.into_response(),
+                }
+            }
         })
-        .method_not_allowed_fallback(async || Problem::UnknownRoute)
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| Problem::Internal.into_response()))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            Problem::internal().into_response()
+        }))
 }
 
 /// The host takes any answer for readiness; it must come before anything else is asked.

@@ -3,7 +3,7 @@
 //! A run is a task of its own, not part of the request's future. A connection that closes cancels that run's token
 //! and nothing else: the run ends where it can do so in order.
 
-use super::{envelope::Envelope, problem::Problem, reply::TriggerReply, timer::TimerInvocation};
+use super::{envelope::Envelope, reply::TriggerReply, timer::TimerInvocation};
 use axum::{
     body::{Body, to_bytes},
     extract::Request,
@@ -72,16 +72,16 @@ impl Triggers {
         self.running.wait().await;
     }
 
-    /// Answers a request that no HTTP route took: a trigger of the host, else 404.
+    /// Answers a request that is a trigger of the host, and gives any other back.
     ///
     /// Whoever comes through the host's proxy has an `X-Forwarded-For` that the host set; the host's own calls have
-    /// none. Outsiders get the answer of an unknown route.
-    pub(super) async fn answer(&self, request: Request) -> Response {
+    /// none. An outsider's request is given back, so that it ends as at any unknown route.
+    pub(super) async fn answer(&self, request: Request) -> Result<Response, Request> {
         let name = request.uri().path().strip_prefix('/').unwrap_or_default();
         let from_host = !request.headers().contains_key("x-forwarded-for");
         let found = self.runs.get_key_value(name);
         let Some((name, run)) = found.filter(|_| from_host && request.method() == Method::POST) else {
-            return Problem::UnknownRoute.into_response();
+            return Err(request);
         };
         let id = invocation_id(request.headers());
         let reply = match self.invoke(name, Arc::clone(run), &id, request.into_body()).await {
@@ -97,7 +97,7 @@ impl Triggers {
                 TriggerReply { status: StatusCode::INTERNAL_SERVER_ERROR, logs: vec![error.to_string()] }
             }
         };
-        reply.into_response()
+        Ok(reply.into_response())
     }
 
     async fn invoke(&self, name: &str, run: Run, id: &str, body: Body) -> Result<Vec<String>, TriggerError> {

@@ -17,9 +17,12 @@ const SECRET_PARAMETERS: [&str; 10] = [
     "key",
 ];
 
+/// Headers whose values are secrets: a function's key, the managed identity's secret.
+const SECRET_HEADERS: [&str; 2] = ["x-functions-key", "x-identity-header"];
+
 const MASK: &str = "***";
 
-/// `text` with the value of each secret query parameter, of each `Bearer` and of each password in an address
+/// `text` with the value of each secret query parameter, of each header that carries a key, of each `Bearer` and of each password in an address
 /// (`scheme://user:password@`) replaced by `***`.
 ///
 /// A parameter's name may be percent-encoded, as a caller may spell it; `?code=` is how Functions takes its keys.
@@ -48,6 +51,7 @@ fn next_secret(text: &str, from: usize) -> Option<(usize, usize)> {
         let found = match bytes[at] {
             b'?' | b'&' => parameter(text, at + 1),
             b'B' | b'b' => bearer(text, at),
+            b'X' | b'x' => header(text, at),
             b':' => password(text, at),
             _ => None,
         };
@@ -83,6 +87,15 @@ fn bearer(text: &str, at: usize) -> Option<(usize, usize)> {
     (end - at > 7 + 15).then_some((at + 7, end))
 }
 
+/// The value after the name of a header that carries a key, as `name: value` or as JSON, also quoted again.
+fn header(text: &str, at: usize) -> Option<(usize, usize)> {
+    let named =
+        |name: &&&str| text.get(at..at + name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name));
+    let after = at + SECRET_HEADERS.iter().find(named)?.len();
+    let gap = text[after..].find(|c: char| !matches!(c, '"' | '\\' | ':' | '=' | ' ' | '['))?;
+    (gap > 0).then(|| (after + gap, value_end(text, after + gap)))
+}
+
 fn password(text: &str, at: usize) -> Option<(usize, usize)> {
     let after = text[at..].strip_prefix("://")?;
     let authority = &after[..after.find(['/', '?', '#', ' ', '"', '\\']).unwrap_or(after.len())];
@@ -110,6 +123,11 @@ mod tests {
             ("/api?c%6Fde=abc", "/api?c%6Fde=***"),
             (r#"{"url":"/a?code=k1&code=k2"}"#, r#"{"url":"/a?code=***&code=***"}"#),
             ("authorization: Bearer eyJ0eXAiOiJKV1QifQ.x.y end", "authorization: Bearer *** end"),
+            ("X-Functions-Key: abc== x", "X-Functions-Key: *** x"),
+            (
+                r#"{"headers":"{\"x-functions-key\":[\"abc\"]}"}"#,
+                r#"{"headers":"{\"x-functions-key\":[\"***\"]}"}"#,
+            ),
             ("redis://:p@ss@cache:6379/0", "redis://:***@cache:6379/0"),
             ("rediss://user:pw@cache", "rediss://user:***@cache"),
         ] {

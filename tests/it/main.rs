@@ -3,6 +3,11 @@
 #![allow(clippy::disallowed_methods, reason = "tests run against real processes in real time")]
 
 mod api;
+mod entra;
+mod fake;
+mod functions;
+mod graph_client;
+mod host;
 mod keys;
 mod store;
 mod tasks;
