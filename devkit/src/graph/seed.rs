@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 /// Users, groups, plans, buckets and tasks, as members of Graph's entities.
 ///
 /// A plan needs `id`, `title` and `owner`; a bucket `id`, `name` and `planId`; a task `id`, `title` and
-/// `planId`, and may hold `details`, `version` and `detailsVersion` of its own. Members that are left out are what Planner fills in.
+/// `planId`, and may hold `details`, `version` and `detailsVersion` of its own. Members that are left out are
+/// what Planner fills in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Seed {
@@ -32,6 +33,8 @@ pub const BUCKET: &str = "hsOf2dhOJkqyYYZEtdzDe2QAIUCR";
 pub const OTHER_BUCKET: &str = "gcrYAaAkgU2EQUvpkNNXLGQAGTtu";
 /// The task "Update client list".
 pub const TASK: &str = "01gzSlKkIUSUl6DF_EilrmQAKDhh";
+/// The task "Testing" (from the page on the delta of tasks).
+pub const OTHER_TASK: &str = "aSOQ0mveu06bTSkfnJQay2QAIn_l";
 /// The user to whom it is assigned, and who edits in the demonstration.
 pub const PERSON: &str = "fbab97d0-4932-4511-b675-204639209557";
 /// The user who made it.
@@ -107,7 +110,7 @@ pub fn example() -> Seed {
                 },
             })),
             members(json!({
-                "id": "pmc1rS1Io0C3rXQhyXIsNmUAOeIi", "planId": PLAN, "bucketId": OTHER_BUCKET, "title": "title-value",
+                "id": OTHER_TASK, "planId": PLAN, "bucketId": OTHER_BUCKET, "title": "Testing",
                 "orderHint": "9223370609546166567W", "assigneePriority": "90057581\"", "percentComplete": 50,
                 "createdBy": by(AUTHOR), "createdDateTime": "2015-03-25T18:36:49.2407981Z",
                 "dueDateTime": "2027-01-15T10:00:00Z",

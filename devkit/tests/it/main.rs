@@ -1,1 +1,2 @@
 //! The devkit's own tests, as one binary.
+mod graph;
