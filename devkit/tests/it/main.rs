@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests run against real processes in real time")]
 
+mod functions_host;
+mod graph;
 mod redis_server;
