@@ -1,3 +1,4 @@
 //! What development needs around the handler: host emulator, Graph and Entra simulators, Redis launcher, scenarios.
 
+pub mod functions_host;
 pub mod oracle;

@@ -1,1 +1,3 @@
 //! The devkit's own tests, as one binary.
+
+mod functions_host;
