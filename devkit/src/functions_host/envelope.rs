@@ -2,7 +2,7 @@
 
 use super::{
     newtonsoft::{Json, double, quote},
-    ticks::{Ticks, Zone},
+    ticks::Ticks,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -171,7 +171,7 @@ fn output(value: Json) -> Output {
 }
 
 /// How .NET's `ToString` shows a date: in UTC, month first.
-pub fn date_text(date: Ticks, _zone: Zone) -> String {
+pub fn date_text(date: Ticks) -> String {
     let p = date.parts();
     format!("{:02}/{:02}/{:04} {:02}:{:02}:{:02}", p.month, p.day, p.year, p.hour, p.minute, p.second)
 }

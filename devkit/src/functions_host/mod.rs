@@ -12,7 +12,7 @@ mod envelope;
 mod error;
 mod front;
 mod host;
-mod http1;
+pub mod http1;
 mod invoke;
 mod log;
 pub mod newtonsoft;
