@@ -9,14 +9,32 @@ use thiserror::Error;
 
 /// Why a schedule is refused at load.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "The schedule expression '{expression}' was not recognized as a valid cron expression or timespan string."
-)]
-pub struct ScheduleError {
-    /// The text, settings resolved.
-    pub expression: String,
-    /// The cron parser's reason, which the host does not show.
-    pub cron_reason: String,
+pub enum ScheduleError {
+    /// The text is neither a cron expression nor a time span.
+    #[error(
+        "The schedule expression '{expression}' was not recognized as a valid cron expression or timespan string."
+    )]
+    Unrecognized {
+        /// The text, settings resolved.
+        expression: String,
+        /// The cron parser's reason, which the host does not show.
+        cron_reason: String,
+    },
+    /// A number that does not fit: the cron library fails in another way, so that no time span is tried.
+    #[error("{TOO_LARGE}")]
+    TooLarge,
+}
+
+const TOO_LARGE: &str = "Value was either too large or too small for an Int32.";
+
+impl ScheduleError {
+    /// What the cron library says.
+    pub fn cron_reason(&self) -> &str {
+        match self {
+            Self::Unrecognized { cron_reason, .. } => cron_reason,
+            Self::TooLarge => TOO_LARGE,
+        }
+    }
 }
 
 /// A timer's schedule.
@@ -76,9 +94,10 @@ impl Schedule {
     pub fn parse(text: &str) -> Result<Self, ScheduleError> {
         match Cron::parse(text) {
             Ok(cron) => Ok(Self::Cron(cron)),
-            Err(reason) => parse_time_span(text)
-                .map(Self::Constant)
-                .ok_or_else(|| ScheduleError { expression: text.to_owned(), cron_reason: reason }),
+            Err(reason) if reason == TOO_LARGE => Err(ScheduleError::TooLarge),
+            Err(reason) => parse_time_span(text).map(Self::Constant).ok_or_else(|| {
+                ScheduleError::Unrecognized { expression: text.to_owned(), cron_reason: reason }
+            }),
         }
     }
 
@@ -283,9 +302,7 @@ fn field_value(text: &str, field: &Field) -> Option<Result<i64, String>> {
             return None;
         }
         let parsed = text.parse::<i32>().map(i64::from);
-        return Some(
-            parsed.map_err(|_too_large| "Value was either too large or too small for an Int32.".to_owned()),
-        );
+        return Some(parsed.map_err(|_too_large| TOO_LARGE.to_owned()));
     }
     let lower = text.to_ascii_lowercase();
     let position = field.names.iter().position(|name| name.to_ascii_lowercase().starts_with(&lower))?;

@@ -43,7 +43,7 @@ pub use process::State;
 pub use records::{Cause, InvocationRecord};
 pub use routes::{
     Refused, Route, RouteTable, RouteValues, Target, Template, full_template, order_key, pick_function,
-    proxied_path, read_target,
+    proxied_path, proxied_query, read_target,
 };
 pub use ticks::{Parts, Ticks, Zone};
 pub use timer::{Fired, Listener, Run, ScheduleStatus, StartCheck, StatusFile, check_at_start, timer_info};

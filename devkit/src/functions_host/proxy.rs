@@ -8,7 +8,7 @@ use super::{
         client::{Pool, ResponseHead},
         server::{RequestHead, reason, response_head},
     },
-    routes::{Target, proxied_path},
+    routes::{Target, proxied_path, proxied_query},
 };
 use std::time::Duration;
 
@@ -372,7 +372,8 @@ impl Proxied<'_> {
             }
         }
         lines.append(&mut content);
-        let mut out = format!("{method} {path}{} HTTP/1.1\r\n", self.target.query).into_bytes();
+        let mut out =
+            format!("{method} {path}{} HTTP/1.1\r\n", proxied_query(&self.target.query)).into_bytes();
         for (name, value) in &lines {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b": ");

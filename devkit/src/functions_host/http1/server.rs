@@ -93,15 +93,15 @@ impl Connection {
     }
 }
 
-/// Method, target and version of a request line with exactly two blanks.
+/// Method, target and version of a request line. More blanks before the version are taken, others are not.
 fn request_line(line: &[u8]) -> Option<(String, Vec<u8>, &[u8])> {
-    let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-    let [method, target, version] = parts.as_slice() else { return None };
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     if method.is_empty() || !method.iter().all(is_token) || target.is_empty() {
         return None;
     }
-    Some((String::from_utf8(method.to_vec()).ok()?, target.to_vec(), *version))
+    Some((String::from_utf8(method.to_vec()).ok()?, target.to_vec(), version.trim_ascii_start()))
 }
 
 fn is_version(text: &[u8]) -> bool {

@@ -4,7 +4,7 @@ mod constraints;
 mod target;
 mod template;
 
-pub use target::{Refused, Target, proxied_path, read_target};
+pub use target::{Refused, Target, proxied_path, proxied_query, read_target};
 pub use template::{RouteValues, Template};
 
 use super::app::LoadedFunction;

@@ -161,3 +161,33 @@ pub fn proxied_path(path: &str) -> String {
     }
     if out.is_empty() { "/".to_owned() } else { out }
 }
+
+/// The query that the proxy writes: escapes of unreserved characters are undone, what a query may not hold is
+/// escaped, the rest stays as it came.
+pub fn proxied_query(query: &str) -> String {
+    let bytes = query.as_bytes();
+    let mut out = String::with_capacity(query.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        match escape_at(bytes, at) {
+            Some(escaped) if escaped.is_ascii_alphanumeric() || b"-._~".contains(&escaped) => {
+                out.push(char::from(escaped));
+                at += 3;
+            }
+            Some(_) => {
+                out.push_str(&query[at..at + 3]);
+                at += 3;
+            }
+            None => {
+                if byte.is_ascii_alphanumeric() || b"!#$&'()*+,-./:;=?@[]_~".contains(&byte) {
+                    out.push(char::from(byte));
+                } else {
+                    let _infallible = write!(out, "%{byte:02X}");
+                }
+                at += 1;
+            }
+        }
+    }
+    out
+}

@@ -26,7 +26,9 @@ fn typed(value: &Json) -> Value {
             None => json!({"type": "text", "value": text}),
         },
         Json::Array(_) => json!({"type": "array", "text": value.write(false)}),
-        Json::Object(_) => json!({"type": "object", "text_indented": value.write(true), "text": value.write(false)}),
+        Json::Object(_) => {
+            json!({"type": "object", "text_indented": value.write(true), "text": value.write(false)})
+        }
     }
 }
 
@@ -55,7 +57,9 @@ fn envelope_answers() {
             Err(_) => json!({"error": true}),
             Ok(None) => json!({"parsed": null}),
             Ok(Some(read)) => {
-                let outputs = read.outputs.map(|list| list.iter().map(|(name, value)| (name.clone(), output(value))).collect());
+                let outputs = read
+                    .outputs
+                    .map(|list| list.iter().map(|(name, value)| (name.clone(), output(value))).collect());
                 json!({
                     "logs": read.logs,
                     "return_value": read.return_value.as_ref().map(typed),
@@ -75,7 +79,13 @@ fn envelope_answers() {
     tally.finish();
 }
 
-fn call<'a>(sys: &'a Value, function: &'a str, data: &'a str, input: Option<&'a str>, retry: Option<&'a str>) -> Invocation<'a> {
+fn call<'a>(
+    sys: &'a Value,
+    function: &'a str,
+    data: &'a str,
+    input: Option<&'a str>,
+    retry: Option<&'a str>,
+) -> Invocation<'a> {
     Invocation {
         function,
         binding: "myTimer",
@@ -121,12 +131,15 @@ fn timer_requests() {
         let port = header("Host: 127.0.0.1:").parse().unwrap();
         let id = header("X-Azure-Functions-InvocationId: ");
         let function = header("POST /").trim_end_matches(" HTTP/1.1");
-        let input = parsed["Metadata"]["myTimer"].as_str().map(|text| serde_json::from_str::<String>(text).unwrap());
+        let input =
+            parsed["Metadata"]["myTimer"].as_str().map(|text| serde_json::from_str::<String>(text).unwrap());
         let retry = parsed["Metadata"].get("RetryContext").map(|_| retry_context(function, 0, 2, None));
-        let made = envelope(&call(&parsed["Metadata"]["sys"], function, data, input.as_deref(), retry.as_deref()));
+        let made =
+            envelope(&call(&parsed["Metadata"]["sys"], function, data, input.as_deref(), retry.as_deref()));
         let sent = String::from_utf8(request_bytes(function, port, id, &made)).unwrap();
         // The trace header is there only with Application Insights.
-        let expected: Vec<&str> = recorded.split_inclusive("\r\n").filter(|line| !line.starts_with("traceparent: ")).collect();
+        let expected: Vec<&str> =
+            recorded.split_inclusive("\r\n").filter(|line| !line.starts_with("traceparent: ")).collect();
         tally.check(name, &sent, &expected.concat());
     }
     tally.finish();
@@ -141,11 +154,18 @@ fn retried_request() {
     let exception = &body["Metadata"]["RetryContext"]["Exception"];
     let failed = exception["InstanceId"].as_str().zip(exception["InnerException"]["Message"].as_str());
     let retry = retry_context("rf", 1, 2, failed);
-    let made = envelope(&call(&body["Metadata"]["sys"], "rf", &body["Data"]["myTimer"].to_string(), None, Some(&retry)));
+    let made = envelope(&call(
+        &body["Metadata"]["sys"],
+        "rf",
+        &body["Data"]["myTimer"].to_string(),
+        None,
+        Some(&retry),
+    ));
     let mut got: Value = serde_json::from_str(&made).unwrap();
     // Stack traces are shortened in the recording and empty in ours.
     for place in ["/InnerException/StackTrace", "/StackTraceString"] {
-        *got["Metadata"]["RetryContext"]["Exception"].pointer_mut(place).unwrap() = json!("<stack trace text>");
+        *got["Metadata"]["RetryContext"]["Exception"].pointer_mut(place).unwrap() =
+            json!("<stack trace text>");
     }
     tally.check(name, &got, body);
     tally.finish();

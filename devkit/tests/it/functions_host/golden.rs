@@ -54,13 +54,21 @@ impl Tally {
     pub fn finish(self) {
         let in_scope = self.passed + self.failures.len();
         let out: usize = self.out_of_scope.values().sum();
-        let reasons: Vec<String> = self.out_of_scope.iter().map(|(why, count)| format!("{count} {why}")).collect();
+        let reasons: Vec<String> =
+            self.out_of_scope.iter().map(|(why, count)| format!("{count} {why}")).collect();
         let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
-        let line = format!("golden {}: {in_scope} in scope, {} passed, {out} out of scope{reasons}\n", self.file, self.passed);
+        let line = format!(
+            "golden {}: {in_scope} in scope, {} passed, {out} out of scope{reasons}\n",
+            self.file, self.passed
+        );
         std::io::stderr().write_all(line.as_bytes()).unwrap();
         assert!(in_scope > 0, "golden {}: nothing was checked", self.file);
         let shown: Vec<&String> = self.failures.iter().take(12).collect();
-        assert!(self.failures.is_empty(), "{} of {in_scope} vectors fail; the first:\n{shown:#?}", self.failures.len());
+        assert!(
+            self.failures.is_empty(),
+            "{} of {in_scope} vectors fail; the first:\n{shown:#?}",
+            self.failures.len()
+        );
     }
 }
 

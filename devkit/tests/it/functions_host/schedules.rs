@@ -22,7 +22,8 @@ fn timer_schedules() {
     for row in vectors(&file) {
         let expression = row["expression"].as_str().unwrap();
         let from = date(row["from"].as_str().unwrap());
-        let settings: Option<Settings> = row.get("settings").map(|settings| serde_json::from_value(settings.clone()).unwrap());
+        let settings: Option<Settings> =
+            row.get("settings").map(|settings| serde_json::from_value(settings.clone()).unwrap());
         let resolved = settings.as_ref().map(|settings| resolve_settings(expression, settings));
         let parsed = match resolved.clone() {
             Some(Err(message)) => Err(message),
@@ -83,7 +84,7 @@ fn cron_reasons() {
     for row in vectors(&file) {
         let Some(reason) = row["cron_parser_message"].as_str() else { continue };
         let text = row["resolved"].as_str().or_else(|| row["expression"].as_str()).unwrap();
-        let got = Schedule::parse(text).map_err(|why| why.cron_reason);
+        let got = Schedule::parse(text).map_err(|why| why.cron_reason().to_owned());
         tally.check(text, &got.err(), &Some(reason.to_owned()));
     }
     tally.finish();
@@ -110,11 +111,16 @@ fn timer_monitor() {
             Err(_) => tally.check(&case, &row["error"].is_string(), &true),
             Ok(before) => {
                 let check = check_at_start(&schedule, now, before);
-                let after = if check.changed { check.status.json() } else { row["stored_before"].as_str().unwrap().to_owned() };
+                let after = if check.changed {
+                    check.status.json()
+                } else {
+                    row["stored_before"].as_str().unwrap().to_owned()
+                };
                 #[expect(clippy::cast_precision_loss, reason = "spans of days have few digits")]
                 let late = check.past_due_by.0 as f64 / 1e7;
                 let got = json!([check.past_due_by > Ticks::ZERO, late, check.changed, after]);
-                let expected = ["is_past_due", "past_due_by_seconds", "status_written", "stored_after"].map(|field| row[field].clone());
+                let expected = ["is_past_due", "past_due_by_seconds", "status_written", "stored_after"]
+                    .map(|field| row[field].clone());
                 tally.check(&case, &got, &json!(expected));
             }
         }
@@ -131,7 +137,8 @@ fn timer_listener() {
         let flag = |field: &str| row[field].as_bool().unwrap();
         let schedule = Schedule::parse(row["expression"].as_str().unwrap()).unwrap();
         let start = date(row["start"].as_str().unwrap());
-        let mut listener = Listener::new(schedule, flag("use_monitor_configured"), flag("run_on_startup"), start);
+        let mut listener =
+            Listener::new(schedule, flag("use_monitor_configured"), flag("run_on_startup"), start);
         let mut kept = row["stored_before"].clone();
         let before = if listener.monitored() { stored(&row, "stored_before").unwrap() } else { None };
         let (wait, store) = listener.start(start, before);
@@ -144,7 +151,8 @@ fn timer_listener() {
         #[expect(clippy::cast_precision_loss, reason = "waits have few digits")]
         let milliseconds = |wait: Ticks| json!(wait.0 as f64 / 1e4);
         let mut got = vec![json!([listener.monitored(), keep(store), milliseconds(wait)])];
-        let mut expected = vec![json!([row["monitor_in_use"], row["stored_after_start"], row["first_timer_ms"]])];
+        let mut expected =
+            vec![json!([row["monitor_in_use"], row["stored_after_start"], row["first_timer_ms"]])];
         for event in row["events"].as_array().unwrap() {
             let fired = date(event["timer_fires_at"].as_str().unwrap());
             let ended = date(event["run_ends_at"].as_str().unwrap());
@@ -156,7 +164,11 @@ fn timer_listener() {
                 }
             };
             got.push(json!([info, keep(store), milliseconds(wait)]));
-            expected.push(json!([event.get("timer_info").unwrap_or(&Value::Null), event["stored_after"], event["next_timer_ms"]]));
+            expected.push(json!([
+                event.get("timer_info").unwrap_or(&Value::Null),
+                event["stored_after"],
+                event["next_timer_ms"]
+            ]));
         }
         tally.check(&row["case"].to_string(), &got, &expected);
     }
