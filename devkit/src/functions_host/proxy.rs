@@ -1,0 +1,503 @@
+//! Mode C: one client request handed to the handler and its response handed back, with the host's repeats.
+
+use super::{
+    clock::pause,
+    envelope::HOST_VERSION,
+    http1::{
+        Connection, Framing, WireError, chunk,
+        client::{Pool, ResponseHead},
+        server::{RequestHead, reason, response_head},
+    },
+    routes::{Target, proxied_path, proxied_query},
+};
+use std::time::Duration;
+
+/// Largest request body the host takes, in bytes.
+pub const BODY_LIMIT: u64 = 104_857_600;
+/// Waits between the tries of a failed exchange, in milliseconds.
+const WAITS: [u64; 9] = [50, 100, 200, 250, 250, 250, 250, 250, 250];
+/// How often the HTTP client itself sends a request whose connection ends without an answer.
+const INNER_TRIES: usize = 4;
+/// Small upload pieces are held together up to this size, in bytes.
+const HELD: usize = 4096;
+
+/// Time limits of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The platform's front end gives up when no response head came for so long.
+    pub front_end: Duration,
+    /// The proxy gives up after so long a silence.
+    pub activity: Duration,
+}
+
+/// How an exchange ended.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The status that the client got; `None` where it left or was cut off.
+    pub status: Option<u16>,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+    /// How often the handler was asked.
+    pub sent: usize,
+    /// Whether the client's connection may be used again.
+    pub keep: bool,
+    /// Set when the client's connection is to be closed with a reset.
+    pub reset: bool,
+}
+
+/// One request on its way.
+pub struct Proxied<'a> {
+    /// The client's request.
+    pub head: &'a RequestHead,
+    /// Its target.
+    pub target: &'a Target,
+    /// The invocation id.
+    pub id: &'a str,
+    /// The client's address.
+    pub peer: &'a str,
+    /// Date for responses, as HTTP writes it.
+    pub date: &'a str,
+    /// Time limits.
+    pub limits: Limits,
+}
+
+enum Failure {
+    /// Nothing usable came: the proxy tries again.
+    Again(WireError),
+    /// The client left or its body is broken.
+    Client(String),
+    /// The response cannot be handed on: no further try.
+    Final(String),
+}
+
+impl From<WireError> for Failure {
+    fn from(why: WireError) -> Self {
+        match why {
+            WireError::Unusable(text) => Self::Final(text),
+            other => Self::Again(other),
+        }
+    }
+}
+
+struct Upload {
+    framing: Framing,
+    taken: u64,
+    started: bool,
+    broken: Option<String>,
+}
+
+impl Proxied<'_> {
+    /// Runs the exchange to its end.
+    pub async fn run(&self, client: &mut Connection, pool: &Pool) -> Exchange {
+        let mut sent = 0;
+        let mut upload = Upload { framing: self.head.framing, taken: 0, started: false, broken: None };
+        let answered = tokio::select! {
+            answered = self.ask(client, pool, &mut upload, &mut sent) => answered,
+            () = pause(self.limits.front_end) => {
+                return self.fail(client, 504, "the front end's time is up".to_owned(), sent).await;
+            }
+        };
+        match answered {
+            Ok((connection, response)) => self.hand_back(client, pool, connection, response, sent).await,
+            Err(Failure::Client(why)) => {
+                Exchange { status: None, error: Some(why), sent, keep: false, reset: true }
+            }
+            Err(Failure::Again(why)) => self.fail(client, 500, why.to_string(), sent).await,
+            Err(Failure::Final(why)) => self.fail(client, 500, why, sent).await,
+        }
+    }
+
+    /// Tries until a response head is there.
+    async fn ask(
+        &self,
+        client: &mut Connection,
+        pool: &Pool,
+        upload: &mut Upload,
+        sent: &mut usize,
+    ) -> Result<(Connection, ResponseHead), Failure> {
+        let bodiless = self.head.framing == Framing::Empty;
+        let inner_tries = if bodiless && !self.has_content() { INNER_TRIES } else { 1 };
+        let mut waits = WAITS.iter();
+        loop {
+            let mut failure = Failure::Again(WireError::Closed);
+            for _inner in 0..inner_tries {
+                if upload.started {
+                    let broken = upload.broken.clone();
+                    let why = broken.unwrap_or_else(|| "Stream was already consumed.".to_owned());
+                    failure = Failure::Again(WireError::Invalid(why));
+                    break;
+                }
+                match self.once(client, pool, upload, sent).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Failure::Again(WireError::Closed)) => failure = Failure::Again(WireError::Closed),
+                    Err(other) => {
+                        failure = other;
+                        break;
+                    }
+                }
+            }
+            let Failure::Again(_) = &failure else { return Err(failure) };
+            let Some(wait) = waits.next() else { return Err(failure) };
+            // A client that leaves meanwhile is noticed; one whose body is still to come is not read ahead.
+            if bodiless {
+                tokio::select! {
+                    () = pause(Duration::from_millis(*wait)) => {}
+                    () = client.closed() => return Err(Failure::Client("the client left".to_owned())),
+                }
+            } else {
+                pause(Duration::from_millis(*wait)).await;
+            }
+        }
+    }
+
+    /// Sends the request once and waits for the head of the response.
+    async fn once(
+        &self,
+        client: &mut Connection,
+        pool: &Pool,
+        upload: &mut Upload,
+        sent: &mut usize,
+    ) -> Result<(Connection, ResponseHead), Failure> {
+        let head = self.request_head(pool.port())?;
+        let mut connection = pool.take().await?;
+        *sent += 1;
+        connection.send(&head).await?;
+        self.upload(client, &mut connection, upload).await?;
+        let answer = tokio::select! {
+            answer = connection.read_response_head() => answer?,
+            () = client.closed() => return Err(Failure::Client("the client left".to_owned())),
+            () = pause(self.limits.activity) => return Err(Failure::Final("no answer within the activity timeout".to_owned())),
+        };
+        Ok((connection, answer))
+    }
+
+    /// Hands the client's body on, small pieces together.
+    async fn upload(
+        &self,
+        client: &mut Connection,
+        to: &mut Connection,
+        upload: &mut Upload,
+    ) -> Result<(), Failure> {
+        if upload.framing == Framing::Empty {
+            return Ok(());
+        }
+        upload.started = true;
+        let broken = |upload: &mut Upload, why: String| {
+            upload.broken = Some(why.clone());
+            Failure::Again(WireError::Invalid(why))
+        };
+        if matches!(upload.framing, Framing::Length(length) if length > BODY_LIMIT) {
+            return Err(broken(upload, WireError::BodyTooLarge(BODY_LIMIT).to_string()));
+        }
+        if self.head.expects_continue() && !client.has_unread() {
+            client
+                .send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .await
+                .map_err(|why| Failure::Client(why.to_string()))?;
+        }
+        let chunked = upload.framing == Framing::Chunked;
+        let mut held = Vec::new();
+        loop {
+            let piece = tokio::select! {
+                piece = client.body_piece(&mut upload.framing) => piece,
+                () = pause(self.limits.activity) => return Err(Failure::Final("the upload stalled".to_owned())),
+            };
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(why @ WireError::Invalid(_)) => return Err(broken(upload, why.to_string())),
+                Err(why) => return Err(Failure::Client(why.to_string())),
+            };
+            let last = piece.is_none();
+            if let Some(piece) = piece {
+                upload.taken += piece.len() as u64;
+                if upload.taken > BODY_LIMIT {
+                    return Err(broken(upload, WireError::BodyTooLarge(BODY_LIMIT).to_string()));
+                }
+                held.extend_from_slice(&piece);
+            }
+            if (last || held.len() >= HELD) && !held.is_empty() {
+                let bytes = if chunked { chunk(&held) } else { std::mem::take(&mut held) };
+                held.clear();
+                to.send(&bytes).await?;
+            }
+            if last {
+                if chunked {
+                    to.send(b"0\r\n\r\n").await?;
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hands the response on; its head goes out with the first piece of the body.
+    async fn hand_back(
+        &self,
+        client: &mut Connection,
+        pool: &Pool,
+        mut from: Connection,
+        response: ResponseHead,
+        sent: usize,
+    ) -> Exchange {
+        let has_length = response.headers.all("content-length").any(|value| value != b"0");
+        let mut framing = match response.framing(&self.head.method) {
+            Ok(framing) => framing,
+            Err(why) => return self.fail(client, 500, why.to_string(), sent).await,
+        };
+        if let Some(why) = unusable(&response) {
+            return self.fail(client, 500, why, sent).await;
+        }
+        if response.status == 204 && has_length {
+            return self.fail(client, 500, "Response status code 204 with a body".to_owned(), sent).await;
+        }
+        let reusable = response.keeps_alive(framing);
+        let chunked = matches!(framing, Framing::Chunked | Framing::UntilClose) && !self.head.old;
+        let keep = self.head.keep_alive
+            && !(self.head.old && matches!(framing, Framing::Chunked | Framing::UntilClose));
+        let mut head = Some(self.head_for_client(&response, framing, chunked, keep));
+        let mut failed = None;
+        loop {
+            let piece = tokio::select! {
+                piece = from.body_piece(&mut framing) => piece,
+                () = client.closed() => {
+                    return Exchange { status: None, error: Some("the client left".to_owned()), sent, keep: false, reset: true };
+                }
+                () = pause(self.limits.activity) => Err(WireError::Invalid("silence in the middle of the answer".to_owned())),
+            };
+            let (mut bytes, last) = match piece {
+                Ok(Some(piece)) => (if chunked { chunk(&piece) } else { piece.to_vec() }, false),
+                Ok(None) => (if chunked { b"0\r\n\r\n".to_vec() } else { Vec::new() }, true),
+                Err(why) => {
+                    failed = Some(why.to_string());
+                    break;
+                }
+            };
+            if let Some(mut whole) = head.take() {
+                whole.append(&mut bytes);
+                bytes = whole;
+            }
+            if client.send(&bytes).await.is_err() {
+                return Exchange {
+                    status: None,
+                    error: Some("the client left".to_owned()),
+                    sent,
+                    keep: false,
+                    reset: true,
+                };
+            }
+            if last {
+                break;
+            }
+        }
+        match failed {
+            None => {
+                if reusable {
+                    pool.give(from);
+                }
+                Exchange { status: Some(response.status), error: None, sent, keep, reset: false }
+            }
+            // Nothing went out yet: the client can still be told.
+            Some(why) if head.is_some() => self.fail(client, 500, why, sent).await,
+            Some(why) => {
+                Exchange { status: Some(response.status), error: Some(why), sent, keep: false, reset: true }
+            }
+        }
+    }
+
+    /// Answers with an empty body.
+    async fn fail(&self, client: &mut Connection, status: u16, why: String, sent: usize) -> Exchange {
+        // What is left of an upload would be read as the next request.
+        let keep = self.head.keep_alive && self.head.framing == Framing::Empty;
+        let answer = empty_response(status, self.head.method == "HEAD", keep, self.date);
+        let told = client.send(&answer).await.is_ok();
+        Exchange { status: told.then_some(status), error: Some(why), sent, keep: keep && told, reset: false }
+    }
+
+    /// Whether the request carries headers that describe a body, though there is none.
+    fn has_content(&self) -> bool {
+        self.head.headers.0.iter().any(|(name, _)| is_content_header(name))
+    }
+
+    /// The head as the handler gets it.
+    fn request_head(&self, port: u16) -> Result<Vec<u8>, Failure> {
+        let method = known_method(&self.head.method);
+        let host = self.head.host();
+        let path = proxied_path(&self.target.path);
+        let mut lines: Vec<(String, Vec<u8>)> =
+            vec![("Host".to_owned(), format!("127.0.0.1:{port}").into_bytes())];
+        let mut content: Vec<(String, Vec<u8>)> = Vec::new();
+        if host.is_empty() && self.head.headers.all("host").next().is_some() {
+            lines.push(("Host".to_owned(), Vec::new()));
+        }
+        for (name, value) in &self.head.headers.0 {
+            if is_dropped(name) {
+                continue;
+            }
+            if value.iter().any(|byte| !byte.is_ascii() || (*byte < b' ' && *byte != b'\t')) {
+                return Err(Failure::Again(WireError::Invalid(
+                    "Request headers must contain only ASCII characters.".to_owned(),
+                )));
+            }
+            let list = if is_content_header(name) { &mut content } else { &mut lines };
+            match list.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                Some((_, known)) => {
+                    known.extend_from_slice(if name.eq_ignore_ascii_case("cookie") { b"; " } else { b", " });
+                    known.extend_from_slice(value);
+                }
+                None => list.push((name.clone(), value.clone())),
+            }
+        }
+        if self.head.framing == Framing::Chunked
+            && let Some(length) = self.head.headers.first("content-length")
+        {
+            lines.push(("X-Content-Length".to_owned(), length.into_bytes()));
+        }
+        let mut add = |name: &str, value: &str| lines.push((name.to_owned(), value.as_bytes().to_vec()));
+        add("X-Azure-Functions-HostVersion", HOST_VERSION);
+        add("X-Azure-Functions-InvocationId", self.id);
+        add("x-ms-invocation-id", self.id);
+        add("X-Forwarded-For", self.peer);
+        if !host.is_empty() {
+            add("X-Forwarded-Host", &host);
+        }
+        add("X-Forwarded-Proto", "http");
+        match self.head.framing {
+            Framing::Chunked => add("Transfer-Encoding", "chunked"),
+            Framing::Length(length) => add("Content-Length", &length.to_string()),
+            Framing::Empty | Framing::UntilClose => {
+                let without_body =
+                    matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "DELETE" | "CONNECT");
+                if !without_body || self.has_content() {
+                    add("Content-Length", "0");
+                }
+            }
+        }
+        lines.append(&mut content);
+        let mut out =
+            format!("{method} {path}{} HTTP/1.1\r\n", proxied_query(&self.target.query)).into_bytes();
+        for (name, value) in &lines {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(out)
+    }
+
+    fn head_for_client(
+        &self,
+        response: &ResponseHead,
+        framing: Framing,
+        chunked: bool,
+        keep: bool,
+    ) -> Vec<u8> {
+        let length_is_sent =
+            !chunked && !matches!(framing, Framing::Chunked | Framing::UntilClose) && response.status != 204;
+        let mut headers: Vec<(String, Vec<u8>)> = response
+            .headers
+            .0
+            .iter()
+            .filter(|(name, _)| !is_hop_by_hop(name))
+            .filter(|(name, _)| length_is_sent || !name.eq_ignore_ascii_case("content-length"))
+            .cloned()
+            .collect();
+        let mut add = |name: &str, value: &str| headers.push((name.to_owned(), value.as_bytes().to_vec()));
+        if chunked {
+            add("Transfer-Encoding", "chunked");
+        }
+        if !keep {
+            add("Connection", "close");
+        } else if self.head.old {
+            add("Connection", "keep-alive");
+        }
+        let phrase = if response.reason.is_empty() { reason(response.status) } else { &response.reason };
+        response_head(response.status, phrase, &headers, self.date)
+    }
+}
+
+/// A response with an empty body.
+pub fn empty_response(status: u16, to_head: bool, keep: bool, date: &str) -> Vec<u8> {
+    let mut headers = Vec::new();
+    if !to_head {
+        headers.push(("Content-Length".to_owned(), b"0".to_vec()));
+    }
+    if !keep {
+        headers.push(("Connection".to_owned(), b"close".to_vec()));
+    }
+    response_head(status, "", &headers, date)
+}
+
+/// Why the host cannot hand a response on.
+fn unusable(response: &ResponseHead) -> Option<String> {
+    if response.status == 101 {
+        return Some("Cannot upgrade a non-upgradable request.".to_owned());
+    }
+    let bad = response
+        .headers
+        .0
+        .iter()
+        .flat_map(|(_, value)| value)
+        .find(|byte| !byte.is_ascii() || (**byte < b' ' && **byte != b'\t'));
+    bad.map(|byte| format!("Invalid non-ASCII or control character in header: 0x{byte:04X}"))
+}
+
+/// .NET writes the methods that it knows in capitals, others as they are.
+fn known_method(method: &str) -> String {
+    let upper = method.to_ascii_uppercase();
+    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT"];
+    if known.contains(&upper.as_str()) { upper } else { method.to_owned() }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    let names = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-authentication-info",
+        "proxy-features",
+        "proxy-instruction",
+        "security-scheme",
+        "alt-svc",
+        "close",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+        "upgrade-insecure-requests",
+    ];
+    names.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// Request headers that do not reach the handler as the client sent them.
+fn is_dropped(name: &str) -> bool {
+    let names = [
+        "host",
+        "content-length",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-prefix",
+        "x-azure-functions-hostversion",
+        "x-azure-functions-invocationid",
+        "x-ms-invocation-id",
+    ];
+    is_hop_by_hop(name) || names.contains(&name.to_ascii_lowercase().as_str())
+}
+
+fn is_content_header(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let content = [
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-md5",
+        "content-range",
+        "content-type",
+    ];
+    content.contains(&lower.as_str()) || matches!(lower.as_str(), "allow" | "expires" | "last-modified")
+}

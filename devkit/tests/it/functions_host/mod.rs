@@ -1,0 +1,8 @@
+//! The Functions-host emulator against the recorded answers, and with real processes.
+
+mod envelopes;
+mod golden;
+mod processes;
+mod routing;
+mod schedules;
+mod staged;
