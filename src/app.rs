@@ -7,9 +7,11 @@ use crate::{
     entra::Credentials,
     graph::GraphClient,
     host::Triggers,
+    planner::{PlanSources, Planner, PlannerWorld},
     store::{Store, StoreError},
     tasks::Tasks,
 };
+use annika_sync::limiter::Rate;
 use axum::Router;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +44,8 @@ pub struct App {
     pub store: Store,
     /// Task documents.
     pub tasks: Arc<Tasks>,
+    /// The sync with Planner.
+    pub planner: Planner,
     /// Cancelled when the process begins to drain.
     pub drain: CancellationToken,
 }
@@ -60,18 +64,45 @@ impl App {
         let store = Store::new(settings.redis.clone(), clock.clone())?;
         let tasks = Arc::new(Tasks::new(store.clone(), rng.clone()));
         let drain = CancellationToken::new();
-        Ok(Self { settings: Arc::new(settings), clock, rng, credentials, graph, store, tasks, drain })
+        let world = PlannerWorld::new(
+            store.clone(),
+            graph.clone(),
+            clock.clone(),
+            rng.clone(),
+            PlanSources::new(settings.planner.plans.clone()),
+            settings.entra.application_id().map(str::to_owned),
+            settings.planner.replicas,
+        )?;
+        let engine = engine_settings(&settings);
+        let planner = Planner::new(world, engine, settings.planner.poll_mode, clock.clone(), drain.clone());
+        Ok(Self { settings: Arc::new(settings), clock, rng, credentials, graph, store, tasks, planner, drain })
     }
 
     /// The trigger table.
     pub fn triggers(&self) -> Triggers {
-        Triggers::new(self.drain.clone())
+        let planner = self.planner.clone();
+        Triggers::new(self.drain.clone()).timer("planner_poll", move |run| planner.clone().timer(run))
     }
 
     /// The HTTP routes.
     pub fn routes(&self) -> Router {
-        api::router(ApiState { tasks: Arc::clone(&self.tasks), rng: self.rng.clone() })
+        api::router(ApiState {
+            tasks: Arc::clone(&self.tasks),
+            planner: self.planner.clone(),
+            store: self.store.clone(),
+            rng: self.rng.clone(),
+        })
     }
+}
+
+fn engine_settings(settings: &Settings) -> annika_sync::engine::Settings {
+    let graph = &settings.graph;
+    let rate = Rate {
+        start: graph.rate_per_second,
+        max: graph.rate_max,
+        burst: f64::from(graph.rate_burst),
+    };
+    annika_sync::engine::Settings { rate, ..annika_sync::engine::Settings::default() }
 }
 
 /// The one HTTP client of the process: it holds the connections and the time-outs.

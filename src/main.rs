@@ -62,6 +62,7 @@ async fn serve(app: App) -> anyhow::Result<Ending> {
     app.drain.cancel();
     let drained = async {
         triggers.drained().await;
+        app.planner.drained().await;
         if ending != Ending::ServerFailed
             && let Err(error) = server.await
         {

@@ -1,9 +1,7 @@
 //! What development needs around the handler: host emulator, Graph and Entra simulators, Redis launcher, scenarios.
 
-
-pub mod graph;
-
 pub mod functions_host;
-
+pub mod graph;
 pub mod oracle;
 pub mod redis_server;
+pub mod stack;

@@ -1,10 +1,12 @@
 //! The HTTP API: a table of routes, one file a resource, and what every request passes through.
 
+mod health;
 mod openapi;
 mod path;
 mod problem;
 mod request;
 mod routes;
+mod sync;
 mod tasks;
 
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{clock::SharedRng, tasks::Tasks};
+use crate::{clock::SharedRng, planner::Planner, store::Store, tasks::Tasks};
 
 pub use openapi::{OpenApiText, operations};
 
@@ -21,6 +23,10 @@ pub use openapi::{OpenApiText, operations};
 pub struct ApiState {
     /// The task documents.
     pub tasks: Arc<Tasks>,
+    /// The sync with Planner.
+    pub planner: Planner,
+    /// Redis, for readiness.
+    pub store: Store,
     /// Makes request ids.
     pub rng: SharedRng,
 }

@@ -3,12 +3,15 @@
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiState, openapi, tasks};
+use super::{ApiState, health, openapi, sync, tasks};
 
 /// Every route of the API, with its part of the OpenAPI document.
 pub(super) fn table() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
         .routes(routes!(tasks::list, tasks::create))
         .routes(routes!(tasks::read, tasks::replace, tasks::patch, tasks::delete))
+        .routes(routes!(sync::poll_now))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
         .routes(routes!(openapi::read))
 }

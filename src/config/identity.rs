@@ -40,6 +40,12 @@ pub struct ClientSecretSettings {
 }
 
 impl EntraSettings {
+    /// Our own application's id, where the settings name it. Planner says it of tasks that we made.
+    pub fn application_id(&self) -> Option<&str> {
+        let managed = self.managed_identity.as_ref().and_then(|identity| identity.client_id.as_deref());
+        managed.or_else(|| self.client_secret.as_ref().map(|secret| secret.client_id.as_str()))
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let client_id = reader.text("AZURE_CLIENT_ID");
         let managed_identity = Self::managed_identity(reader, client_id.clone());

@@ -13,6 +13,9 @@ pub struct PlannerSettings {
     pub poll_schedule: String,
     /// What an invocation of the timer does. Read from `PLANNER_POLL_MODE`, default `continuous`.
     pub poll_mode: PollMode,
+    /// How many replicas of Redis must have the intent of a create before it is sent; 0 does not wait. Read from
+    /// `REDIS_REPLICAS`, default 0.
+    pub replicas: u32,
 }
 
 /// One entry of `PLANNER_PLANS`.
@@ -55,7 +58,13 @@ impl PlannerSettings {
                 PollMode::Continuous
             }
         };
-        Self { plans, poll_schedule, poll_mode }
+        let replicas = reader.text("REDIS_REPLICAS").map_or(0, |text| {
+            text.parse().unwrap_or_else(|_| {
+                reader.reject("REDIS_REPLICAS", "must be a whole number, 0 or more");
+                0
+            })
+        });
+        Self { plans, poll_schedule, poll_mode, replicas }
     }
 
     fn plans(reader: &mut Reader<'_>, text: &str) -> Vec<PlanSource> {

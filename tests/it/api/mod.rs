@@ -10,9 +10,9 @@ use std::sync::{
 };
 
 use annika::{
-    api::{self, ApiState},
-    clock::{Rng, SharedRng},
-    tasks::Tasks,
+    app::App,
+    clock::{Rng, SharedRng, SystemClock},
+    config::Settings,
 };
 use annika_devkit::redis_server::{RedisOptions, RedisServer};
 use axum::{
@@ -23,8 +23,6 @@ use axum::{
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tower::ServiceExt;
-
-use crate::store::start_with;
 
 /// Random numbers that are the same in every run.
 #[derive(Debug)]
@@ -77,11 +75,13 @@ impl TestApp {
     }
 
     pub async fn start_with(options: RedisOptions) -> Self {
-        let (server, store) = start_with(options).await;
+        let server = RedisServer::start(options).await.unwrap();
         let redis = server.connect().await.unwrap();
         let rng: SharedRng = Arc::new(CountingRng(AtomicU64::new(1)));
-        let tasks = Arc::new(Tasks::new(store, rng.clone()));
-        Self { server, redis, router: api::router(ApiState { tasks, rng }) }
+        let address = server.url();
+        let settings = Settings::read(&|name| (name == "REDIS_URL").then(|| address.clone())).unwrap();
+        let app = App::new(settings, SystemClock::shared(), rng).unwrap();
+        Self { server, redis, router: app.routes() }
     }
 
     pub async fn send(
