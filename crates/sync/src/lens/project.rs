@@ -41,6 +41,9 @@ pub(crate) enum Reading {
 /// from `base` counts; if both do, snake_case before camelCase and percent before status, and the other stands in
 /// [`Projection::losers`]. Without a base, empty and 0 % count as unchanged.
 ///
+/// Old checklist ids of Planner are no GUIDs; they are recognised by standing in `base`. Where nothing was agreed yet
+/// but Planner's values are known, pass those.
+///
 /// # Errors
 /// [`DocumentError::Field`] with the first member that cannot be read, and the rule it breaks.
 pub fn project(doc: &Document, base: Option<&Fields>) -> Result<Projection, DocumentError> {

@@ -56,6 +56,11 @@ fn percent_is_written_as_the_document_writes_it() {
     assert_eq!(written(r#"{"percent_complete":50}"#, 0), r#"{"percent_complete":0.0}"#);
     assert_eq!(written(r#"{"percentComplete":50}"#, 1), r#"{"percentComplete":1}"#);
     assert_eq!(written(r#"{"percent_complete":null}"#, 1), r#"{"percent_complete":0.01}"#);
+    assert_eq!(
+        written(r#"{"percentComplete":null,"due_date":null}"#, 1),
+        r#"{"percentComplete":1,"due_date":null}"#,
+        "an empty member is filled before another one is added"
+    );
     assert_eq!(written(r#"{"planId":"p"}"#, 7), r#"{"planId":"p","percentComplete":7}"#);
     assert_eq!(
         written(r#"{"planId":"p","due_date":null}"#, 7),
@@ -175,7 +180,7 @@ fn an_id_member_that_changed_replaces_the_single_assignee() {
 }
 
 /// The id of the first item `milk` that has none of its own.
-const MILK: &str = "cb72c1e7-8a6a-8214-8836-844f5a9d86e8";
+const MILK: &str = "cb72c1e7-8a6a-8214-a836-844f5a9d86e8";
 
 fn items(json: &str) -> Vec<(String, ChecklistItem)> {
     match field(json, Field::Checklist) {
@@ -231,6 +236,12 @@ fn item_ids_are_stable_and_no_two_are_equal() {
         assert_eq!(&id[14..15], "8", "RFC 9562 version 8");
         assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"));
     }
+    let id = "95e27074-6c4a-447a-aa24-9d718a0b86fa";
+    let copied = items(&format!(
+        r#"{{"checklist_items":[{{"id":"{id}","title":"a"}},{{"id":"{id}","title":"copy"}}]}}"#
+    ));
+    assert_eq!(copied.len(), 2, "a copied id makes a second item");
+    assert!(copied.iter().any(|(key, item)| key == id && item.title == "a"));
     assert_eq!(
         items(r#"{"checklist_items":["milk"]}"#)[0].0,
         MILK,
