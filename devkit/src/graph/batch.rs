@@ -32,6 +32,7 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
     let mut statuses: BTreeMap<String, u16> = BTreeMap::new();
     let mut responses = Vec::new();
     let mut end = None;
+    let mut waits = Vec::new();
     for item in &items {
         let seq = inner.note(&item.received, EntryKind::Item, Some(actor), Some((batch, &item.id)));
         let failed = item.depends_on.iter().any(|id| statuses.get(id).is_none_or(|status| *status >= 400));
@@ -45,6 +46,7 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
             Outcome::Answer(answer) => {
                 inner.close(seq, Some(answer.status));
                 statuses.insert(item.id.clone(), answer.status);
+                waits.extend(answer.waits.iter().cloned());
                 responses.push(response(&item.id, answer));
             }
             other => {
@@ -63,7 +65,7 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
             responses.swap(last, other);
         }
     }
-    Outcome::Answer(Answer::json(200, json!({"responses": responses})))
+    Outcome::Answer(Answer { waits, ..Answer::json(200, json!({"responses": responses})) })
 }
 
 async fn one(inner: &Arc<Inner>, item: &Item, actor: &Actor, seq: u64) -> Outcome {

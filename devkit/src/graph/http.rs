@@ -157,6 +157,9 @@ async fn process(inner: Arc<Inner>, received: Received) -> Outcome {
         Outcome::Answer(answer) => Some(answer.status),
         Outcome::Close | Outcome::Silence => None,
     };
+    if let Outcome::Answer(answer) = &outcome {
+        inner.hold(&answer.waits);
+    }
     inner.close(seq, status);
     outcome
 }

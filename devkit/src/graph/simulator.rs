@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     GraphOptions,
-    answer::{Answer, GraphError},
+    answer::{Answer, GraphError, Wait},
     clock::SimClock,
     directory,
     entra::{Entra, Moment},
@@ -38,7 +38,7 @@ pub(super) struct State {
     pub beta: bool,
     /// Until when applications were told to wait, by `Retry-After` of an HTTP answer.
     pub wait_until_ms: u64,
-    /// How long a throttle lasts, while one is on.
+    /// Until when a throttle is on, and how long one lasts in seconds.
     pub throttle: Option<(u64, u64)>,
     /// The same for items of batches, by method and path.
     pub item_wait: HashMap<(String, String), u64>,
@@ -248,17 +248,26 @@ impl Inner {
         answer.scripted = true;
         if let Some(retry_after) = retry_after {
             answer.headers.push(("Retry-After".into(), self.retry_after(retry_after)));
-            let until = self.clock.elapsed_ms() + retry_after.seconds() * 1000;
-            let mut state = self.state();
-            if item {
-                let now = self.clock.elapsed_ms();
-                state.item_wait.retain(|_, until| *until > now);
-                state.item_wait.insert((received.method.clone(), received.path.clone()), until);
-            } else {
-                state.wait_until_ms = until;
-            }
+            let item = item.then(|| (received.method.clone(), received.path.clone()));
+            answer.waits.push(Wait { item, seconds: retry_after.seconds() });
         }
         Some(answer)
+    }
+
+    /// Starts the time in which a call counts as early: now, as the answer goes out.
+    pub fn hold(&self, waits: &[Wait]) {
+        let now = self.clock.elapsed_ms();
+        let mut state = self.state();
+        for wait in waits {
+            let until = now + wait.seconds * 1000;
+            match &wait.item {
+                None => state.wait_until_ms = until,
+                Some(place) => {
+                    state.item_wait.retain(|_, until| *until > now);
+                    state.item_wait.insert(place.clone(), until);
+                }
+            }
+        }
     }
 
     fn retry_after(&self, retry_after: RetryAfter) -> String {

@@ -77,8 +77,9 @@ async fn the_recorded_session_gets_the_recorded_statuses() {
 async fn compressed_answers_are_the_same_answers() {
     let graph = Graph::start().await;
     let path = format!("{}/v1.0/planner/plans/{}/tasks", graph.sim.url(), seed::PLAN);
+    let http = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
     let get = |encoding: &'static str| {
-        graph.http.get(&path).bearer_auth(&graph.token).header("Accept-Encoding", encoding).send()
+        http.get(&path).bearer_auth(&graph.token).header("Accept-Encoding", encoding).send()
     };
     let packed = get("gzip, deflate, br").await.unwrap();
     assert_eq!(packed.headers()["content-encoding"], "gzip");
