@@ -37,7 +37,8 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
         let seq = inner.note(&item.received, EntryKind::Item, Some(actor), Some((batch, &item.id)));
         let failed = item.depends_on.iter().any(|id| statuses.get(id).is_none_or(|status| *status >= 400));
         let outcome = if failed {
-            let error = GraphError::new(424, "FailedDependency", "A request that this one depends on failed.");
+            let error =
+                GraphError::new(424, "FailedDependency", "A request that this one depends on failed.");
             Outcome::Answer(inner.refuse(&error, &item.received))
         } else {
             one(inner, item, actor, seq).await
@@ -61,7 +62,7 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
     {
         let mut state = inner.state();
         for last in (1..responses.len()).rev() {
-            let other = (state.rng.next() % (last as u64 + 1)) as usize;
+            let other = (state.rng.next_u64() % (last as u64 + 1)) as usize;
             responses.swap(last, other);
         }
     }
@@ -80,7 +81,10 @@ async fn one(inner: &Arc<Inner>, item: &Item, actor: &Actor, seq: u64) -> Outcom
     }
     inner.check_request(received, Some(&item.id));
     let answer = if item.untyped_body {
-        inner.refuse(&GraphError::bad_request("Write requests must contain the Content-Type header declaration."), received)
+        inner.refuse(
+            &GraphError::bad_request("Write requests must contain the Content-Type header declaration."),
+            received,
+        )
     } else if received.path.to_ascii_lowercase().contains("/$batch") {
         inner.refuse(&GraphError::bad_request("A batch cannot hold a batch."), received)
     } else {
@@ -98,7 +102,9 @@ fn read(outer: &Received) -> Result<Vec<Item>, GraphError> {
         .get("requests")
         .and_then(Value::as_array)
         .filter(|requests| !requests.is_empty())
-        .ok_or_else(|| GraphError::bad_request("Invalid batch payload format: 'requests' is missing or empty."))?;
+        .ok_or_else(|| {
+            GraphError::bad_request("Invalid batch payload format: 'requests' is missing or empty.")
+        })?;
     if requests.len() > MOST_ITEMS {
         return Err(GraphError::bad_request(format!(
             "The number of requests in a batch, {}, is over the maximum of {MOST_ITEMS}.",
@@ -110,13 +116,18 @@ fn read(outer: &Received) -> Result<Vec<Item>, GraphError> {
         let item = item(outer, &version, request)?;
         // Ids are compared without regard to letter case.
         if items.iter().any(|other| other.id.eq_ignore_ascii_case(&item.id)) {
-            return Err(GraphError::bad_request(format!("The id '{}' occurs more than once in the batch.", item.id)));
+            return Err(GraphError::bad_request(format!(
+                "The id '{}' occurs more than once in the batch.",
+                item.id
+            )));
         }
         items.push(item);
     }
     for item in &items {
         if let Some(unknown) = item.depends_on.iter().find(|id| !items.iter().any(|other| other.id == **id)) {
-            return Err(GraphError::bad_request(format!("'dependsOn' names '{unknown}', which is not in the batch.")));
+            return Err(GraphError::bad_request(format!(
+                "'dependsOn' names '{unknown}', which is not in the batch."
+            )));
         }
     }
     Ok(items)
@@ -124,9 +135,14 @@ fn read(outer: &Received) -> Result<Vec<Item>, GraphError> {
 
 fn item(outer: &Received, version: &str, request: &Value) -> Result<Item, GraphError> {
     let text = |name: &str| {
-        request.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).ok_or_else(|| {
-            GraphError::bad_request(format!("Invalid batch payload format: a request without '{name}'."))
-        })
+        request
+            .get(name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .ok_or_else(|| {
+                GraphError::bad_request(format!("Invalid batch payload format: a request without '{name}'."))
+            })
     };
     let (id, method, url) = (text("id")?, text("method")?.to_ascii_uppercase(), text("url")?);
     let mut headers = BTreeMap::new();

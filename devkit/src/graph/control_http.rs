@@ -29,11 +29,17 @@ pub(super) fn router(control: Control) -> Router {
         .route("/__sim/person/tasks/{id}", axum::routing::patch(person_patch).delete(person_delete))
         .route("/__sim/person/tasks/{id}/details", axum::routing::patch(person_patch_details))
         .route("/__sim/person/token", post(person_token))
-        .route("/__sim/app/token", post(async |State(control): State<Control>| Json(json!({"access_token": control.app_token()}))))
+        .route(
+            "/__sim/app/token",
+            post(async |State(control): State<Control>| Json(json!({"access_token": control.app_token()}))),
+        )
         .route("/__sim/tokens/expire", post(expire_tokens))
         .route("/__sim/tokens/refuse", post(refuse_tokens))
         .route("/__sim/faults", get(faults).post(add_fault).delete(clear_faults))
-        .route("/__sim/settings", get(async |State(control): State<Control>| Json(control.settings())).put(set).patch(set))
+        .route(
+            "/__sim/settings",
+            get(async |State(control): State<Control>| Json(control.settings())).put(set).patch(set),
+        )
         .route("/__sim/clock", post(advance))
         .route("/__sim/journal", get(journal))
         .route("/__sim/counts", get(async |State(control): State<Control>| Json(control.counts())))
@@ -129,7 +135,11 @@ impl Who {
     }
 }
 
-async fn person_create(State(control): State<Control>, Query(who): Query<Who>, Json(body): Json<Value>) -> Answered {
+async fn person_create(
+    State(control): State<Control>,
+    Query(who): Query<Who>,
+    Json(body): Json<Value>,
+) -> Answered {
     Ok(Json(control.person_create(who.id(), body)?))
 }
 
@@ -151,7 +161,11 @@ async fn person_patch_details(
     Ok(Json(control.person_patch_details(who.id(), &id, body)?))
 }
 
-async fn person_delete(State(control): State<Control>, Path(id): Path<String>, Query(who): Query<Who>) -> Answered {
+async fn person_delete(
+    State(control): State<Control>,
+    Path(id): Path<String>,
+    Query(who): Query<Who>,
+) -> Answered {
     control.person_delete(who.id(), &id)?;
     Ok(Json(json!({})))
 }

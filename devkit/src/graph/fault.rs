@@ -147,7 +147,14 @@ pub enum Effect {
 impl Effect {
     /// A status with everything else as usual.
     pub fn status(status: u16) -> Self {
-        Self::Status { status, code: None, message: None, retry_after: None, body: BodyForm::Json, when: When::Before }
+        Self::Status {
+            status,
+            code: None,
+            message: None,
+            retry_after: None,
+            body: BodyForm::Json,
+            when: When::Before,
+        }
     }
 
     /// A status with `Retry-After` in seconds.
@@ -290,7 +297,8 @@ impl Faults {
                 Some(path) => path.is_match(sight.path),
                 None => sight.graph,
             };
-            let method = wanted.method.as_deref().is_none_or(|method| method.eq_ignore_ascii_case(sight.method));
+            let method =
+                wanted.method.as_deref().is_none_or(|method| method.eq_ignore_ascii_case(sight.method));
             if !level || !path || !method || (sight.person && !wanted.people_too) {
                 continue;
             }

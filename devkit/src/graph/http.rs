@@ -70,7 +70,11 @@ pub(super) async fn serve(listener: TcpListener, inner: Arc<Inner>, control: Rou
     }
 }
 
-async fn answer(inner: Arc<Inner>, control: Router, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
+async fn answer(
+    inner: Arc<Inner>,
+    control: Router,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Closed> {
     if request.uri().path().starts_with("/__sim") {
         return match control.oneshot(request.map(Body::new)).await {
             Ok(response) => Ok(response),
@@ -106,10 +110,14 @@ async fn receive(inner: &Inner, request: Request<Incoming>) -> Result<Received, 
     let headers: BTreeMap<String, String> = parts
         .headers
         .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
         .collect();
-    let bytes = http_body_util::Limited::new(body, MOST_BYTES).collect().await.map_err(axum::Error::new)?.to_bytes();
-    let form = headers.get("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    let bytes =
+        http_body_util::Limited::new(body, MOST_BYTES).collect().await.map_err(axum::Error::new)?.to_bytes();
+    let form =
+        headers.get("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     let body = if form {
         let form: entra::Form = url::form_urlencoded::parse(&bytes).into_owned().collect();
         Some(Ok(serde_json::to_value(form).unwrap_or(Value::Null)))
@@ -249,21 +257,33 @@ async fn tokens(inner: &Arc<Inner>, received: &Received) -> Option<Outcome> {
     let host = received.origin.trim_start_matches("http://");
     match segments.as_slice() {
         ["common", "discovery", "instance"] => {
-            return Some(Outcome::Answer(entra::instance_discovery(&received.origin, host, super::TENANT_ID)));
+            return Some(Outcome::Answer(entra::instance_discovery(
+                &received.origin,
+                host,
+                super::TENANT_ID,
+            )));
         }
         [tenant, "v2.0", ".well-known", "openid-configuration"] => {
             return Some(Outcome::Answer(entra::openid_configuration(&received.origin, tenant)));
         }
-        [_, "discovery", "v2.0", "keys"] => return Some(Outcome::Answer(Answer::json(200, serde_json::json!({"keys": []})))),
+        [_, "discovery", "v2.0", "keys"] => {
+            return Some(Outcome::Answer(Answer::json(200, serde_json::json!({"keys": []}))));
+        }
         [_, "oauth2", "v2.0", "token"] | ["msi", "token"] => {}
         _ => return None,
     }
     let seq = inner.note(received, EntryKind::Token, None, None);
-    let sight = Sight { method: &received.method, path: &received.path, item: false, person: false, graph: false };
+    let sight =
+        Sight { method: &received.method, path: &received.path, item: false, person: false, graph: false };
     let effect = inner.strike(seq, sight);
     match &effect {
         Some(Effect::Late { ms }) => SimClock::sleep(Duration::from_millis(*ms)).await,
-        Some(effect @ (Effect::Status { .. } | Effect::Drop { .. } | Effect::Hang { .. } | Effect::Throttle { .. })) => {
+        Some(
+            effect @ (Effect::Status { .. }
+            | Effect::Drop { .. }
+            | Effect::Hang { .. }
+            | Effect::Throttle { .. }),
+        ) => {
             let outcome = strike(inner, received, effect, true);
             let status = if let Outcome::Answer(answer) = &outcome { Some(answer.status) } else { None };
             inner.close(seq, status);
@@ -296,17 +316,25 @@ async fn tokens(inner: &Arc<Inner>, received: &Received) -> Option<Outcome> {
 }
 
 /// The answer on the wire, with the headers that Graph always sends.
-fn respond(inner: &Inner, answer: Answer, client_id: Option<String>, gzip: bool, head: bool) -> Response<Body> {
+fn respond(
+    inner: &Inner,
+    answer: Answer,
+    client_id: Option<String>,
+    gzip: bool,
+    head: bool,
+) -> Response<Body> {
     let request_id = answer
         .body
         .as_ref()
         .and_then(|body| body.pointer("/error/innerError/request-id")?.as_str().map(str::to_owned))
         .unwrap_or_else(|| inner.state().rng.guid());
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let client_id = client_id.unwrap_or_else(|| request_id.clone());
     let cache = if answer.status >= 400 { "no-cache" } else { "private" };
-    let kind = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
+    let kind =
+        "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
     let diagnostic = r#"{"ServerInfo":{"DataCenter":"Simulator","Slice":"E","Ring":"1","ScaleUnit":"000","RoleInstance":"SIM"}}"#;
     let mut headers = vec![
         ("request-id", request_id.clone()),

@@ -157,8 +157,15 @@ impl Inner {
     }
 
     /// Opens an entry in the journal.
-    pub fn note(&self, received: &Received, kind: EntryKind, actor: Option<&Actor>, item: Option<(u64, &str)>) -> u64 {
-        let wanted = ["if-match", "prefer", "client-request-id", "user-agent", "content-type", "accept-encoding"];
+    pub fn note(
+        &self,
+        received: &Received,
+        kind: EntryKind,
+        actor: Option<&Actor>,
+        item: Option<(u64, &str)>,
+    ) -> u64 {
+        let wanted =
+            ["if-match", "prefer", "client-request-id", "user-agent", "content-type", "accept-encoding"];
         let headers = received
             .headers
             .iter()
@@ -240,7 +247,10 @@ impl Inner {
                 status,
                 raw: Some((
                     "text/html".into(),
-                    format!("<html><head><title>{status}</title></head><body><h1>{}</h1></body></html>", error.message),
+                    format!(
+                        "<html><head><title>{status}</title></head><body><h1>{}</h1></body></html>",
+                        error.message
+                    ),
                 )),
                 ..Answer::default()
             },
@@ -330,7 +340,13 @@ impl Inner {
             _ => Vec::new(),
         };
         let body = call.body.as_ref().and_then(|body| body.as_ref().ok());
-        found.extend(oracle.request(&call.method, &call.segments, call.query.keys(), call.if_match.is_some(), body));
+        found.extend(oracle.request(
+            &call.method,
+            &call.segments,
+            call.query.keys(),
+            call.if_match.is_some(),
+            body,
+        ));
         self.found(Side::Request, received, item, found);
     }
 
@@ -364,7 +380,14 @@ impl Inner {
     }
 
     /// One operation from inside the process, as if it had come over HTTP: noted and checked, no faults.
-    pub fn direct(&self, actor: &Actor, method: &str, path: &str, if_match: Option<String>, body: Option<Value>) -> Answer {
+    pub fn direct(
+        &self,
+        actor: &Actor,
+        method: &str,
+        path: &str,
+        if_match: Option<String>,
+        body: Option<Value>,
+    ) -> Answer {
         let mut headers = BTreeMap::from([("prefer".to_owned(), "return=representation".to_owned())]);
         if let Some(tag) = if_match {
             headers.insert("if-match".into(), tag);
@@ -389,11 +412,15 @@ impl Inner {
 
 /// Finds what answers a call: Planner, the directory, or nothing.
 fn route(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphError> {
-    let is = |place: usize, name: &str| call.segments.get(place).is_some_and(|segment| segment.eq_ignore_ascii_case(name));
+    let is = |place: usize, name: &str| {
+        call.segments.get(place).is_some_and(|segment| segment.eq_ignore_ascii_case(name))
+    };
     match call.segments.first() {
         None => Ok(Answer::json(200, json!({"value": []}))),
         Some(_) if is(0, "planner") => planner::handle(context, call, &call.segments[1..]),
-        Some(_) if ["users", "groups", "me", "organization"].iter().any(|set| is(0, set)) => directory::handle(context, call),
+        Some(_) if ["users", "groups", "me", "organization"].iter().any(|set| is(0, set)) => {
+            directory::handle(context, call)
+        }
         Some(segment) => Err(GraphError::no_segment(segment)),
     }
 }

@@ -108,7 +108,8 @@ async fn a_late_request_takes_effect_after_its_client_has_left() {
     let graph = Graph::start().await;
     let control = graph.sim.control();
     control.fault(Fault::on("/tasks$", Effect::Late { ms: 150 }).method("POST")).unwrap();
-    let impatient = graph.http.post(format!("{}/v1.0/planner/tasks", graph.sim.url())).bearer_auth(&graph.token);
+    let impatient =
+        graph.http.post(format!("{}/v1.0/planner/tasks", graph.sim.url())).bearer_auth(&graph.token);
     let left = impatient.json(&create()).timeout(Duration::from_millis(30)).send().await;
     assert!(left.unwrap_err().is_timeout());
     assert_eq!(control.tasks(seed::PLAN).len(), 2, "not yet");

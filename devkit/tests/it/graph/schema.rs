@@ -111,7 +111,13 @@ async fn a_wrong_request_is_caught() {
         (Method::PATCH, &task, vec![tag], Some(json!({"titel": "B"})), "titel"),
         (Method::PATCH, &task, vec![tag], Some(json!({"percentComplete": "50"})), "percentComplete"),
         (Method::PATCH, &task, vec![tag], None, "a body is required"),
-        (Method::GET, &format!("{task}?colour=red"), vec![], None, "the query parameter 'colour' is not in the slice"),
+        (
+            Method::GET,
+            &format!("{task}?colour=red"),
+            vec![],
+            None,
+            "the query parameter 'colour' is not in the slice",
+        ),
         (Method::POST, "/$batch", vec![], Some(json!({"request": []})), "requests"),
     ] {
         let graph = Graph::start().await;
