@@ -71,15 +71,16 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
 
 async fn one(inner: &Arc<Inner>, item: &Item, actor: &Actor, seq: u64) -> Outcome {
     let received = &item.received;
+    inner.check_request(received, Some(&item.id));
     let person = matches!(actor, Actor::Person(_));
     let sight = Sight { method: &received.method, path: &received.path, item: true, person, graph: true };
     let effect = inner.strike(seq, sight);
     match &effect {
         Some(Effect::Late { ms }) => SimClock::sleep(Duration::from_millis(*ms)).await,
+        Some(Effect::Edit { user, task, body }) => inner.edit(user.as_deref(), task, body.as_ref()),
         Some(effect) if !effect.after() => return strike(inner, received, effect, true),
         _ => {}
     }
-    inner.check_request(received, Some(&item.id));
     let answer = if item.untyped_body {
         inner.refuse(
             &GraphError::bad_request("Write requests must contain the Content-Type header declaration."),

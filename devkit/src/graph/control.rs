@@ -186,7 +186,8 @@ impl Control {
         let mut version = |name: &str| given.remove(name).and_then(|version| version.as_u64()).unwrap_or(1);
         let (version, details_version) = (version("version"), version("detailsVersion"));
         let hint = order_hint::newest(store.next_seq());
-        let mut members = new_task_members(&id, &now, Actor::App(super::CLIENT_ID.into()).identity(), &hint);
+        let mut members =
+            new_task_members(&id, &now, Actor::Person(super::seed::AUTHOR.into()).identity(), &hint);
         members.extend(given);
         let mut details = Map::new();
         details.insert("description".into(), json!(""));

@@ -20,6 +20,7 @@ pub(super) fn router(control: Control) -> Router {
         .route("/__sim/state", get(async |State(control): State<Control>| Json(control.snapshot())))
         .route("/__sim/seed", post(load))
         .route("/__sim/users", post(add_user))
+        .route("/__sim/groups", post(add_group))
         .route("/__sim/plans", post(add_plan))
         .route("/__sim/buckets", post(add_bucket))
         .route("/__sim/tasks", get(tasks).post(add_task))
@@ -73,6 +74,10 @@ async fn load(State(control): State<Control>, Json(seed): Json<Seed>) -> Answere
 
 async fn add_user(State(control): State<Control>, Json(user): Json<Map<String, Value>>) -> Json<Value> {
     Json(json!({"id": control.add_user(user)}))
+}
+
+async fn add_group(State(control): State<Control>, Json(group): Json<Map<String, Value>>) -> Json<Value> {
+    Json(json!({"id": control.add_group(group)}))
 }
 
 #[derive(Deserialize)]

@@ -128,6 +128,17 @@ pub enum Effect {
         /// How long, in milliseconds.
         ms: u64,
     },
+    /// A person's edit slips in just before the call: a PATCH of a task, or its deletion without a body.
+    Edit {
+        /// Who edits; the example's Alex Wilber if not said.
+        #[serde(default)]
+        user: Option<String>,
+        /// The task.
+        task: String,
+        /// What is changed.
+        #[serde(default)]
+        body: Option<Value>,
+    },
     /// The answer's JSON ends in the middle.
     Cut {},
     /// Members of the answer are changed or taken away, by JSON pointer. It is checked as any other answer.
@@ -182,6 +193,7 @@ impl Effect {
             Self::Drop { when } => format!("drop {when:?}").to_lowercase(),
             Self::Hang { when } => format!("hang {when:?}").to_lowercase(),
             Self::Late { .. } => "late".into(),
+            Self::Edit { .. } => "edit".into(),
             Self::Cut {} => "cut".into(),
             Self::Tamper { .. } => "tamper".into(),
         }
@@ -192,7 +204,7 @@ impl Effect {
         match self {
             Self::Status { when, .. } | Self::Drop { when } | Self::Hang { when } => *when == When::After,
             Self::Cut {} | Self::Tamper { .. } => true,
-            Self::Throttle { .. } | Self::Late { .. } => false,
+            Self::Throttle { .. } | Self::Late { .. } | Self::Edit { .. } => false,
         }
     }
 }

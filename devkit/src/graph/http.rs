@@ -155,6 +155,7 @@ async fn process(inner: Arc<Inner>, received: Received) -> Outcome {
         inner.close(seq, None);
         return Outcome::Close;
     }
+    inner.check_request(&received, None);
     let person = matches!(actor, Some(Actor::Person(_)));
     let sight = Sight { method: &received.method, path: &received.path, item: false, person, graph: true };
     let effect = inner.strike(seq, sight);
@@ -182,6 +183,7 @@ async fn carry_out(
 ) -> Outcome {
     match &effect {
         Some(Effect::Late { ms }) => SimClock::sleep(Duration::from_millis(*ms)).await,
+        Some(Effect::Edit { user, task, body }) => inner.edit(user.as_deref(), task, body.as_ref()),
         Some(effect) if !effect.after() => return strike(inner, received, effect, false),
         _ => {}
     }
@@ -198,7 +200,6 @@ async fn carry_out(
             return Outcome::Answer(answer);
         }
     };
-    inner.check_request(received, None);
     let outcome = if is_batch {
         batch::carry_out(inner, received, &actor, seq).await
     } else {

@@ -190,6 +190,21 @@ impl GraphSimulator {
         self.control.inner.state().entra.registration.client_secret.clone()
     }
 
+    /// The settings that point a client here: by managed identity, or by client credentials.
+    pub fn environment(&self, managed_identity: bool) -> Vec<(&'static str, String)> {
+        let mut settings = vec![("GRAPH_BASE_URL", self.url())];
+        if managed_identity {
+            settings.push(("IDENTITY_ENDPOINT", self.identity_endpoint()));
+            settings.push(("IDENTITY_HEADER", self.identity_header()));
+        } else {
+            settings.push(("ENTRA_BASE_URL", self.entra_url()));
+            settings.push(("AZURE_TENANT_ID", self.tenant_id()));
+            settings.push(("AZURE_CLIENT_ID", self.client_id()));
+            settings.push(("AZURE_CLIENT_SECRET", self.client_secret()));
+        }
+        settings
+    }
+
     /// The simulator's control, also served under `/__sim/`.
     pub fn control(&self) -> &Control {
         &self.control

@@ -117,6 +117,20 @@ async fn a_late_request_takes_effect_after_its_client_has_left() {
 }
 
 #[tokio::test]
+async fn a_persons_edit_slips_in_before_a_write() {
+    let graph = Graph::start().await;
+    let control = graph.sim.control();
+    let edit = |body: Option<Value>| Effect::Edit { user: None, task: seed::TASK.into(), body };
+    let tag = graph.get(&path()).await.etag();
+    control.fault(Fault::on("/tasks/", edit(Some(json!({"title": "hers"})))).method("PATCH")).unwrap();
+    assert_eq!(graph.patch(&path(), &tag, json!({"title": "ours"})).await.status, 409);
+    assert_eq!(control.task(seed::TASK).unwrap()["title"], "hers");
+    control.fault(Fault::on("/tasks/", edit(None)).method("PATCH")).unwrap();
+    assert_eq!(graph.patch(&path(), &tag, json!({"percentComplete": 1})).await.status, 404);
+    assert_eq!(control.counts().person.committed, 2);
+}
+
+#[tokio::test]
 async fn silence_lasts_until_the_client_leaves() {
     let graph = Graph::start().await;
     graph.sim.control().fault(Fault::on("/tasks/", Effect::Hang { when: When::Before })).unwrap();

@@ -134,6 +134,19 @@ async fn a_wrong_request_is_caught() {
 }
 
 #[tokio::test]
+async fn a_request_is_checked_even_if_weather_answers_it() {
+    if oracle::path("graph::schema::a_request_is_checked_even_if_weather_answers_it").is_none() {
+        return;
+    }
+    let graph = Graph::start().await;
+    graph.sim.control().fault(Fault::on("planner", Effect::status(503))).unwrap();
+    let path = format!("/planner/tasks/{}", seed::TASK);
+    assert_eq!(graph.send(Method::PATCH, &path, &[], Some(json!({"titel": "B"}))).await.status, 503);
+    let checked = graph.sim.control().checked();
+    assert_eq!((checked.requests, checked.answers, checked.scripted, checked.violations), (1, 0, 1, 2));
+}
+
+#[tokio::test]
 async fn without_oracles_the_check_says_that_it_is_off() {
     let graph = Graph::with(GraphOptions { oracles: None, ..options() }).await;
     assert_eq!(graph.get("/planner/colours").await.status, 400);
