@@ -8,6 +8,7 @@ mod control;
 mod faults;
 mod golden;
 mod planner;
+mod random;
 mod rules;
 mod schema;
 mod tokens;
