@@ -117,6 +117,12 @@ pub enum Effect {
         #[serde(default)]
         when: When,
     },
+    /// The connection is reset (RST) without an answer.
+    Reset {
+        /// Before or after the write.
+        #[serde(default)]
+        when: When,
+    },
     /// No answer at all until the client leaves.
     Hang {
         /// Before or after the write.
@@ -191,6 +197,7 @@ impl Effect {
             Self::Status { status, when, .. } => format!("status {status} {when:?}").to_lowercase(),
             Self::Throttle { .. } => "throttle".into(),
             Self::Drop { when } => format!("drop {when:?}").to_lowercase(),
+            Self::Reset { when } => format!("reset {when:?}").to_lowercase(),
             Self::Hang { when } => format!("hang {when:?}").to_lowercase(),
             Self::Late { .. } => "late".into(),
             Self::Edit { .. } => "edit".into(),
@@ -202,7 +209,9 @@ impl Effect {
     /// Whether it strikes after the write.
     pub fn after(&self) -> bool {
         match self {
-            Self::Status { when, .. } | Self::Drop { when } | Self::Hang { when } => *when == When::After,
+            Self::Status { when, .. } | Self::Drop { when } | Self::Reset { when } | Self::Hang { when } => {
+                *when == When::After
+            }
             Self::Cut {} | Self::Tamper { .. } => true,
             Self::Throttle { .. } | Self::Late { .. } | Self::Edit { .. } => false,
         }

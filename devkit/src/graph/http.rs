@@ -21,6 +21,7 @@ use super::{
     journal::EntryKind,
     planner::Actor,
     simulator::{Inner, Received, tamper},
+    wire::Wire,
 };
 
 /// The largest body that is read.
@@ -38,6 +39,8 @@ pub(super) enum Outcome {
     Answer(Answer),
     /// The connection closes.
     Close,
+    /// The connection is reset.
+    Reset,
     /// Nothing comes until the client leaves.
     Silence,
 }
@@ -61,8 +64,12 @@ pub(super) async fn serve(listener: TcpListener, inner: Arc<Inner>, control: Rou
         let inner = Arc::clone(&inner);
         let control = control.clone();
         connections.spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&inner), control.clone(), request));
-            let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let wire = Wire::new(stream);
+            let handle = wire.clone();
+            let service = service_fn(move |request| {
+                answer(Arc::clone(&inner), control.clone(), handle.clone(), request)
+            });
+            let served = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
             if let Err(why) = served {
                 tracing::debug!(%why, "a connection to the Graph simulator ended");
             }
@@ -73,6 +80,7 @@ pub(super) async fn serve(listener: TcpListener, inner: Arc<Inner>, control: Rou
 async fn answer(
     inner: Arc<Inner>,
     control: Router,
+    wire: Wire,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Closed> {
     if request.uri().path().starts_with("/__sim") {
@@ -97,6 +105,10 @@ async fn answer(
     match outcome {
         Outcome::Answer(answer) => Ok(respond(&inner, answer, client_id, gzip, head)),
         Outcome::Close => Err(Closed),
+        Outcome::Reset => {
+            wire.reset_at_end();
+            Err(Closed)
+        }
         Outcome::Silence => std::future::pending().await,
     }
 }
@@ -164,7 +176,7 @@ async fn process(inner: Arc<Inner>, received: Received) -> Outcome {
     SimClock::sleep(latency - latency / 2).await;
     let status = match &outcome {
         Outcome::Answer(answer) => Some(answer.status),
-        Outcome::Close | Outcome::Silence => None,
+        Outcome::Close | Outcome::Reset | Outcome::Silence => None,
     };
     if let Outcome::Answer(answer) = &outcome {
         inner.hold(&answer.waits);
@@ -241,6 +253,7 @@ pub(super) fn finish(
 pub(super) fn strike(inner: &Inner, received: &Received, effect: &Effect, item: bool) -> Outcome {
     match effect {
         Effect::Drop { .. } => Outcome::Close,
+        Effect::Reset { .. } => Outcome::Reset,
         Effect::Hang { .. } => Outcome::Silence,
         other => match inner.scripted(other, received, item) {
             Some(answer) => {
@@ -282,6 +295,7 @@ async fn tokens(inner: &Arc<Inner>, received: &Received) -> Option<Outcome> {
         Some(
             effect @ (Effect::Status { .. }
             | Effect::Drop { .. }
+            | Effect::Reset { .. }
             | Effect::Hang { .. }
             | Effect::Throttle { .. }),
         ) => {

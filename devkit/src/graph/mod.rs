@@ -29,6 +29,7 @@ pub mod schema;
 pub mod seed;
 mod simulator;
 pub mod store;
+mod wire;
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
