@@ -342,7 +342,8 @@ impl Control {
         state.entra.refusal = None;
     }
 
-    /// Graph goes away (connections close without an answer) or comes back. Tokens are still handed out.
+    /// Graph goes away (connections close without an answer) or comes back. Tokens are still handed out,
+    /// and `person_*` calls still work: they stand for people whose own way to Planner is good.
     pub fn set_offline(&self, offline: bool) {
         self.inner.state().offline = offline;
     }

@@ -3,8 +3,8 @@
 //!
 //! ```no_run
 //! # async fn demo() -> Result<(), annika_devkit::graph::SimError> {
-//! use annika_devkit::graph::{GraphOptions, GraphSimulator, seed};
-//! let simulator = GraphSimulator::start(GraphOptions { data: seed::example(), ..GraphOptions::default() }).await?;
+//! use annika_devkit::graph::{GraphOptions, GraphSimulator};
+//! let simulator = GraphSimulator::start(GraphOptions::example()).await?;
 //! println!("GRAPH_BASE_URL={}", simulator.url());
 //! # Ok(())
 //! # }
@@ -89,6 +89,14 @@ impl Default for GraphOptions {
             data: Seed::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl GraphOptions {
+    /// Microsoft's example plan, checked against the oracles that `ANNIKA_ORACLES` names, if it is set.
+    pub fn example() -> Self {
+        let oracles = std::env::var_os("ANNIKA_ORACLES").filter(|folder| !folder.is_empty());
+        Self { oracles: oracles.map(PathBuf::from), data: seed::example(), ..Self::default() }
     }
 }
 

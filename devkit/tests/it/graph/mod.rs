@@ -13,9 +13,7 @@ mod rules;
 mod schema;
 mod tokens;
 
-use std::path::PathBuf;
-
-use annika_devkit::graph::{GraphOptions, GraphSimulator, Side, seed};
+use annika_devkit::graph::{GraphOptions, GraphSimulator, Side};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -53,8 +51,7 @@ pub fn client() -> reqwest::Client {
 }
 
 pub fn options() -> GraphOptions {
-    let oracles = std::env::var_os("ANNIKA_ORACLES").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    GraphOptions { oracles, data: seed::example(), ..GraphOptions::default() }
+    GraphOptions::example()
 }
 
 impl Graph {
