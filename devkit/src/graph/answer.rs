@@ -78,7 +78,9 @@ impl GraphError {
         Self::new(
             404,
             "Request_ResourceNotFound",
-            format!("Resource '{id}' does not exist or one of its queried reference-property objects are not present."),
+            format!(
+                "Resource '{id}' does not exist or one of its queried reference-property objects are not present."
+            ),
         )
     }
 
@@ -91,6 +93,15 @@ impl GraphError {
     pub fn wrong_method() -> Self {
         Self::new(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
     }
+}
+
+/// A `Retry-After`: it holds once the answer has reached the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Method and path of the item that is to wait; `None` for everything.
+    pub item: Option<(String, String)>,
+    /// How long, in seconds.
+    pub seconds: u64,
 }
 
 /// What one operation answers, by itself or as an item of a batch.
@@ -112,6 +123,8 @@ pub struct Answer {
     pub id: Option<String>,
     /// Whether a fault made this answer; such answers are not checked against the schemas.
     pub scripted: bool,
+    /// What its `Retry-After` headers ask for, those of a batch's items included.
+    pub waits: Vec<Wait>,
 }
 
 impl Answer {

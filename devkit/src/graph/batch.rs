@@ -32,11 +32,13 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
     let mut statuses: BTreeMap<String, u16> = BTreeMap::new();
     let mut responses = Vec::new();
     let mut end = None;
+    let mut waits = Vec::new();
     for item in &items {
         let seq = inner.note(&item.received, EntryKind::Item, Some(actor), Some((batch, &item.id)));
         let failed = item.depends_on.iter().any(|id| statuses.get(id).is_none_or(|status| *status >= 400));
         let outcome = if failed {
-            let error = GraphError::new(424, "FailedDependency", "A request that this one depends on failed.");
+            let error =
+                GraphError::new(424, "FailedDependency", "A request that this one depends on failed.");
             Outcome::Answer(inner.refuse(&error, &item.received))
         } else {
             one(inner, item, actor, seq).await
@@ -45,6 +47,7 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
             Outcome::Answer(answer) => {
                 inner.close(seq, Some(answer.status));
                 statuses.insert(item.id.clone(), answer.status);
+                waits.extend(answer.waits.iter().cloned());
                 responses.push(response(&item.id, answer));
             }
             other => {
@@ -59,26 +62,30 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
     {
         let mut state = inner.state();
         for last in (1..responses.len()).rev() {
-            let other = (state.rng.next() % (last as u64 + 1)) as usize;
+            let other = (state.rng.next_u64() % (last as u64 + 1)) as usize;
             responses.swap(last, other);
         }
     }
-    Outcome::Answer(Answer::json(200, json!({"responses": responses})))
+    Outcome::Answer(Answer { waits, ..Answer::json(200, json!({"responses": responses})) })
 }
 
 async fn one(inner: &Arc<Inner>, item: &Item, actor: &Actor, seq: u64) -> Outcome {
     let received = &item.received;
+    inner.check_request(received, Some(&item.id));
     let person = matches!(actor, Actor::Person(_));
     let sight = Sight { method: &received.method, path: &received.path, item: true, person, graph: true };
     let effect = inner.strike(seq, sight);
     match &effect {
         Some(Effect::Late { ms }) => SimClock::sleep(Duration::from_millis(*ms)).await,
+        Some(Effect::Edit { user, task, body }) => inner.edit(user.as_deref(), task, body.as_ref()),
         Some(effect) if !effect.after() => return strike(inner, received, effect, true),
         _ => {}
     }
-    inner.check_request(received, Some(&item.id));
     let answer = if item.untyped_body {
-        inner.refuse(&GraphError::bad_request("Write requests must contain the Content-Type header declaration."), received)
+        inner.refuse(
+            &GraphError::bad_request("Write requests must contain the Content-Type header declaration."),
+            received,
+        )
     } else if received.path.to_ascii_lowercase().contains("/$batch") {
         inner.refuse(&GraphError::bad_request("A batch cannot hold a batch."), received)
     } else {
@@ -96,7 +103,9 @@ fn read(outer: &Received) -> Result<Vec<Item>, GraphError> {
         .get("requests")
         .and_then(Value::as_array)
         .filter(|requests| !requests.is_empty())
-        .ok_or_else(|| GraphError::bad_request("Invalid batch payload format: 'requests' is missing or empty."))?;
+        .ok_or_else(|| {
+            GraphError::bad_request("Invalid batch payload format: 'requests' is missing or empty.")
+        })?;
     if requests.len() > MOST_ITEMS {
         return Err(GraphError::bad_request(format!(
             "The number of requests in a batch, {}, is over the maximum of {MOST_ITEMS}.",
@@ -108,13 +117,18 @@ fn read(outer: &Received) -> Result<Vec<Item>, GraphError> {
         let item = item(outer, &version, request)?;
         // Ids are compared without regard to letter case.
         if items.iter().any(|other| other.id.eq_ignore_ascii_case(&item.id)) {
-            return Err(GraphError::bad_request(format!("The id '{}' occurs more than once in the batch.", item.id)));
+            return Err(GraphError::bad_request(format!(
+                "The id '{}' occurs more than once in the batch.",
+                item.id
+            )));
         }
         items.push(item);
     }
     for item in &items {
         if let Some(unknown) = item.depends_on.iter().find(|id| !items.iter().any(|other| other.id == **id)) {
-            return Err(GraphError::bad_request(format!("'dependsOn' names '{unknown}', which is not in the batch.")));
+            return Err(GraphError::bad_request(format!(
+                "'dependsOn' names '{unknown}', which is not in the batch."
+            )));
         }
     }
     Ok(items)
@@ -122,9 +136,14 @@ fn read(outer: &Received) -> Result<Vec<Item>, GraphError> {
 
 fn item(outer: &Received, version: &str, request: &Value) -> Result<Item, GraphError> {
     let text = |name: &str| {
-        request.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).ok_or_else(|| {
-            GraphError::bad_request(format!("Invalid batch payload format: a request without '{name}'."))
-        })
+        request
+            .get(name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .ok_or_else(|| {
+                GraphError::bad_request(format!("Invalid batch payload format: a request without '{name}'."))
+            })
     };
     let (id, method, url) = (text("id")?, text("method")?.to_ascii_uppercase(), text("url")?);
     let mut headers = BTreeMap::new();

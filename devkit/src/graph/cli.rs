@@ -50,13 +50,11 @@ pub async fn run(args: GraphArgs) -> anyhow::Result<()> {
     let options = GraphOptions::from(&args);
     let checked = options.oracles.is_some();
     let mut simulator = GraphSimulator::start(options).await?;
-    println!("GRAPH_BASE_URL={}", simulator.url());
-    println!("ENTRA_BASE_URL={}", simulator.entra_url());
-    println!("IDENTITY_ENDPOINT={}", simulator.identity_endpoint());
-    println!("IDENTITY_HEADER={}", simulator.identity_header());
-    println!("AZURE_TENANT_ID={}", simulator.tenant_id());
-    println!("AZURE_CLIENT_ID={}", simulator.client_id());
-    println!("AZURE_CLIENT_SECRET={}", simulator.client_secret());
+    for (name, value) in
+        simulator.environment(false).into_iter().chain(simulator.environment(true).into_iter().skip(1))
+    {
+        println!("{name}={value}");
+    }
     println!("PLANNER_PLANS={}", seed::PLAN);
     println!("# page: {}/__sim/", simulator.url());
     if !checked {

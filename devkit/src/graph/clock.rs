@@ -52,7 +52,10 @@ impl SimClock {
     }
 
     /// Waits on the machine's clock: latency and delays are real.
-    #[expect(clippy::disallowed_methods, reason = "the simulator's one place that waits on the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the simulator's one place that waits on the machine's clock"
+    )]
     pub async fn sleep(duration: Duration) {
         if !duration.is_zero() {
             tokio::time::sleep(duration).await;

@@ -137,7 +137,9 @@ impl Control {
             names.insert(format!("category{number}"), Value::Null);
         }
         let given = members.remove("details");
-        let part = |name: &str| given.as_ref().and_then(|details| details.get(name)?.as_object()).cloned().unwrap_or_default();
+        let part = |name: &str| {
+            given.as_ref().and_then(|details| details.get(name)?.as_object()).cloned().unwrap_or_default()
+        };
         names.extend(part("categoryDescriptions"));
         let mut details = Map::new();
         details.insert("sharedWith".into(), Value::Object(part("sharedWith")));
@@ -179,11 +181,13 @@ impl Control {
         let State { store, rng, .. } = &mut *state;
         known_plan(store, &given)?;
         let id = id_of(&mut given, || rng.planner_id());
-        let given_details = given.remove("details").and_then(|details| details.as_object().cloned()).unwrap_or_default();
+        let given_details =
+            given.remove("details").and_then(|details| details.as_object().cloned()).unwrap_or_default();
         let mut version = |name: &str| given.remove(name).and_then(|version| version.as_u64()).unwrap_or(1);
         let (version, details_version) = (version("version"), version("detailsVersion"));
         let hint = order_hint::newest(store.next_seq());
-        let mut members = new_task_members(&id, &now, Actor::App(super::CLIENT_ID.into()).identity(), &hint);
+        let mut members =
+            new_task_members(&id, &now, Actor::Person(super::seed::AUTHOR.into()).identity(), &hint);
         members.extend(given);
         let mut details = Map::new();
         details.insert("description".into(), json!(""));
@@ -338,7 +342,8 @@ impl Control {
         state.entra.refusal = None;
     }
 
-    /// Graph goes away (connections close without an answer) or comes back. Tokens are still handed out.
+    /// Graph goes away (connections close without an answer) or comes back. Tokens are still handed out,
+    /// and `person_*` calls still work: they stand for people whose own way to Planner is good.
     pub fn set_offline(&self, offline: bool) {
         self.inner.state().offline = offline;
     }

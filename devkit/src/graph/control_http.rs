@@ -20,6 +20,7 @@ pub(super) fn router(control: Control) -> Router {
         .route("/__sim/state", get(async |State(control): State<Control>| Json(control.snapshot())))
         .route("/__sim/seed", post(load))
         .route("/__sim/users", post(add_user))
+        .route("/__sim/groups", post(add_group))
         .route("/__sim/plans", post(add_plan))
         .route("/__sim/buckets", post(add_bucket))
         .route("/__sim/tasks", get(tasks).post(add_task))
@@ -29,11 +30,17 @@ pub(super) fn router(control: Control) -> Router {
         .route("/__sim/person/tasks/{id}", axum::routing::patch(person_patch).delete(person_delete))
         .route("/__sim/person/tasks/{id}/details", axum::routing::patch(person_patch_details))
         .route("/__sim/person/token", post(person_token))
-        .route("/__sim/app/token", post(async |State(control): State<Control>| Json(json!({"access_token": control.app_token()}))))
+        .route(
+            "/__sim/app/token",
+            post(async |State(control): State<Control>| Json(json!({"access_token": control.app_token()}))),
+        )
         .route("/__sim/tokens/expire", post(expire_tokens))
         .route("/__sim/tokens/refuse", post(refuse_tokens))
         .route("/__sim/faults", get(faults).post(add_fault).delete(clear_faults))
-        .route("/__sim/settings", get(async |State(control): State<Control>| Json(control.settings())).put(set).patch(set))
+        .route(
+            "/__sim/settings",
+            get(async |State(control): State<Control>| Json(control.settings())).put(set).patch(set),
+        )
         .route("/__sim/clock", post(advance))
         .route("/__sim/journal", get(journal))
         .route("/__sim/counts", get(async |State(control): State<Control>| Json(control.counts())))
@@ -67,6 +74,10 @@ async fn load(State(control): State<Control>, Json(seed): Json<Seed>) -> Answere
 
 async fn add_user(State(control): State<Control>, Json(user): Json<Map<String, Value>>) -> Json<Value> {
     Json(json!({"id": control.add_user(user)}))
+}
+
+async fn add_group(State(control): State<Control>, Json(group): Json<Map<String, Value>>) -> Json<Value> {
+    Json(json!({"id": control.add_group(group)}))
 }
 
 #[derive(Deserialize)]
@@ -129,7 +140,11 @@ impl Who {
     }
 }
 
-async fn person_create(State(control): State<Control>, Query(who): Query<Who>, Json(body): Json<Value>) -> Answered {
+async fn person_create(
+    State(control): State<Control>,
+    Query(who): Query<Who>,
+    Json(body): Json<Value>,
+) -> Answered {
     Ok(Json(control.person_create(who.id(), body)?))
 }
 
@@ -151,7 +166,11 @@ async fn person_patch_details(
     Ok(Json(control.person_patch_details(who.id(), &id, body)?))
 }
 
-async fn person_delete(State(control): State<Control>, Path(id): Path<String>, Query(who): Query<Who>) -> Answered {
+async fn person_delete(
+    State(control): State<Control>,
+    Path(id): Path<String>,
+    Query(who): Query<Who>,
+) -> Answered {
     control.person_delete(who.id(), &id)?;
     Ok(Json(json!({})))
 }

@@ -20,7 +20,9 @@ pub fn handle(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphErr
     match (set, tail.as_slice()) {
         ("me", rest) => {
             let Actor::Person(user) = context.actor else {
-                return Err(GraphError::bad_request("/me request is only valid with delegated authentication flow."));
+                return Err(GraphError::bad_request(
+                    "/me request is only valid with delegated authentication flow.",
+                ));
             };
             let user = user.clone();
             user_part(context, call, &user, rest)
@@ -44,7 +46,11 @@ pub fn handle(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphErr
             Ok(list(context, "directoryObjects", members.collect()))
         }
         ("groups", [_, "planner", "plans"]) => planner::plans_of_group(context, call, id),
-        ("organization", []) => Ok(list(context, "organization", vec![json!({"id": id_of_organization(), "displayName": "Contoso"})])),
+        ("organization", []) => Ok(list(
+            context,
+            "organization",
+            vec![json!({"id": id_of_organization(), "displayName": "Contoso"})],
+        )),
         _ => Err(GraphError::no_segment(call.segments.last().map(String::as_str).unwrap_or_default())),
     }
 }
@@ -53,7 +59,12 @@ fn id_of_organization() -> &'static str {
     super::TENANT_ID
 }
 
-fn user_part(context: &mut Context<'_>, call: &Call, user: &str, rest: &[&str]) -> Result<Answer, GraphError> {
+fn user_part(
+    context: &mut Context<'_>,
+    call: &Call,
+    user: &str,
+    rest: &[&str],
+) -> Result<Answer, GraphError> {
     match rest {
         [] => one(context, "users", context.store.users.get(user), user),
         ["planner", "tasks"] => planner::tasks_of_user(context, call, user),

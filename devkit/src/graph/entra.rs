@@ -85,8 +85,12 @@ impl Entra {
             }
         }
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let seal = URL_SAFE_NO_PAD.encode(rng.next().to_be_bytes());
-        let token = format!("{}.{}.{seal}", part(&json!({"typ": "JWT", "alg": "RS256", "kid": "simulator"})), part(&claims));
+        let seal = URL_SAFE_NO_PAD.encode(rng.next_u64().to_be_bytes());
+        let token = format!(
+            "{}.{}.{seal}",
+            part(&json!({"typ": "JWT", "alg": "RS256", "kid": "simulator"})),
+            part(&claims)
+        );
         self.grants.insert(token.clone(), Grant { actor, expires_ms: expires.saturating_mul(1000) });
         token
     }
@@ -101,7 +105,9 @@ impl Entra {
     /// Who calls, by the `Authorization` header; 401 with Graph's texts.
     pub fn check(&self, authorization: Option<&str>, now_ms: i64) -> Result<Actor, GraphError> {
         let token = authorization
-            .and_then(|value| value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")).map(|_| &value[7..]))
+            .and_then(|value| {
+                value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")).map(|_| &value[7..])
+            })
             .map(str::trim)
             .filter(|token| !token.is_empty())
             .ok_or_else(|| GraphError::token("Access token is empty."))?;
@@ -124,7 +130,13 @@ impl Entra {
     }
 
     /// `POST /{tenant}/oauth2/v2.0/token` with client credentials.
-    pub fn client_credentials(&mut self, tenant: &str, form: &Form, now: &Moment, rng: &mut SimRng) -> Answer {
+    pub fn client_credentials(
+        &mut self,
+        tenant: &str,
+        form: &Form,
+        now: &Moment,
+        rng: &mut SimRng,
+    ) -> Answer {
         if let Some(answer) = self.scripted(now) {
             return answer;
         }
@@ -135,7 +147,13 @@ impl Entra {
         match value("grant_type") {
             Some("client_credentials") => {}
             Some(_) => return aadsts(70003, "The app requested an unsupported grant type.", now),
-            None => return aadsts(900_144, "The request body must contain the following parameter: 'grant_type'.", now),
+            None => {
+                return aadsts(
+                    900_144,
+                    "The request body must contain the following parameter: 'grant_type'.",
+                    now,
+                );
+            }
         }
         if value("client_id") != Some(self.registration.client_id.as_str()) {
             return aadsts(700_016, "Application was not found in the directory.", now);
@@ -143,7 +161,9 @@ impl Entra {
         match (value("client_secret"), value("client_assertion")) {
             (Some(secret), _) if secret == self.registration.client_secret => {}
             (Some(_), _) => return aadsts(7_000_215, "Invalid client secret provided.", now),
-            (None, Some(_)) => return aadsts(700_027, "The certificate of the client assertion is not registered.", now),
+            (None, Some(_)) => {
+                return aadsts(700_027, "The certificate of the client assertion is not registered.", now);
+            }
             (None, None) => {
                 let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
                 return aadsts(7_000_218, text, now);
@@ -151,8 +171,20 @@ impl Entra {
         }
         match value("scope") {
             Some(scope) if scope.ends_with("/.default") => {}
-            Some(_) => return aadsts(1_002_012, "The provided value for scope is not valid. It must end in /.default.", now),
-            None => return aadsts(900_144, "The request body must contain the following parameter: 'scope'.", now),
+            Some(_) => {
+                return aadsts(
+                    1_002_012,
+                    "The provided value for scope is not valid. It must end in /.default.",
+                    now,
+                );
+            }
+            None => {
+                return aadsts(
+                    900_144,
+                    "The request body must contain the following parameter: 'scope'.",
+                    now,
+                );
+            }
         }
         let token = self.issue(Actor::App(self.registration.client_id.clone()), now.ms, rng);
         Answer::json(
@@ -167,8 +199,16 @@ impl Entra {
     }
 
     /// App Service's managed-identity endpoint, API version 2019-08-01. Its numbers are strings.
-    pub fn managed_identity(&mut self, query: &Form, header: Option<&str>, now: &Moment, rng: &mut SimRng) -> Answer {
-        let refuse = |status: u16, message: &str| Answer::json(status, json!({"statusCode": status, "message": message}));
+    pub fn managed_identity(
+        &mut self,
+        query: &Form,
+        header: Option<&str>,
+        now: &Moment,
+        rng: &mut SimRng,
+    ) -> Answer {
+        let refuse = |status: u16, message: &str| {
+            Answer::json(status, json!({"statusCode": status, "message": message}))
+        };
         if header != Some(self.registration.identity_header.as_str()) {
             return refuse(401, "The X-IDENTITY-HEADER header is missing or wrong.");
         }

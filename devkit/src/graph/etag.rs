@@ -112,7 +112,9 @@ mod tests {
             assert_eq!(parse(Kind::TaskDetails, &tag), None);
             assert_eq!(parse(Kind::Plan, &tag), None);
         }
-        for bad in ["*", "", "W/\"\"", "W/\\\"JzEtVGFzayAgQEBAQEBAQEBAQEBAQEBAWCc=\\\"", "\"JzEt\"", "W/\"!!\""] {
+        for bad in
+            ["*", "", "W/\"\"", "W/\\\"JzEtVGFzayAgQEBAQEBAQEBAQEBAQEBAWCc=\\\"", "\"JzEt\"", "W/\"!!\""]
+        {
             assert_eq!(parse(Kind::Task, bad), None, "{bad}");
         }
     }

@@ -117,6 +117,12 @@ pub enum Effect {
         #[serde(default)]
         when: When,
     },
+    /// The connection is reset (RST) without an answer.
+    Reset {
+        /// Before or after the write.
+        #[serde(default)]
+        when: When,
+    },
     /// No answer at all until the client leaves.
     Hang {
         /// Before or after the write.
@@ -127,6 +133,17 @@ pub enum Effect {
     Late {
         /// How long, in milliseconds.
         ms: u64,
+    },
+    /// A person's edit slips in just before the call: a PATCH of a task, or its deletion without a body.
+    Edit {
+        /// Who edits; the example's Alex Wilber if not said.
+        #[serde(default)]
+        user: Option<String>,
+        /// The task.
+        task: String,
+        /// What is changed.
+        #[serde(default)]
+        body: Option<Value>,
     },
     /// The answer's JSON ends in the middle.
     Cut {},
@@ -147,7 +164,14 @@ pub enum Effect {
 impl Effect {
     /// A status with everything else as usual.
     pub fn status(status: u16) -> Self {
-        Self::Status { status, code: None, message: None, retry_after: None, body: BodyForm::Json, when: When::Before }
+        Self::Status {
+            status,
+            code: None,
+            message: None,
+            retry_after: None,
+            body: BodyForm::Json,
+            when: When::Before,
+        }
     }
 
     /// A status with `Retry-After` in seconds.
@@ -173,8 +197,10 @@ impl Effect {
             Self::Status { status, when, .. } => format!("status {status} {when:?}").to_lowercase(),
             Self::Throttle { .. } => "throttle".into(),
             Self::Drop { when } => format!("drop {when:?}").to_lowercase(),
+            Self::Reset { when } => format!("reset {when:?}").to_lowercase(),
             Self::Hang { when } => format!("hang {when:?}").to_lowercase(),
             Self::Late { .. } => "late".into(),
+            Self::Edit { .. } => "edit".into(),
             Self::Cut {} => "cut".into(),
             Self::Tamper { .. } => "tamper".into(),
         }
@@ -183,9 +209,11 @@ impl Effect {
     /// Whether it strikes after the write.
     pub fn after(&self) -> bool {
         match self {
-            Self::Status { when, .. } | Self::Drop { when } | Self::Hang { when } => *when == When::After,
+            Self::Status { when, .. } | Self::Drop { when } | Self::Reset { when } | Self::Hang { when } => {
+                *when == When::After
+            }
             Self::Cut {} | Self::Tamper { .. } => true,
-            Self::Throttle { .. } | Self::Late { .. } => false,
+            Self::Throttle { .. } | Self::Late { .. } | Self::Edit { .. } => false,
         }
     }
 }
@@ -290,7 +318,8 @@ impl Faults {
                 Some(path) => path.is_match(sight.path),
                 None => sight.graph,
             };
-            let method = wanted.method.as_deref().is_none_or(|method| method.eq_ignore_ascii_case(sight.method));
+            let method =
+                wanted.method.as_deref().is_none_or(|method| method.eq_ignore_ascii_case(sight.method));
             if !level || !path || !method || (sight.person && !wanted.people_too) {
                 continue;
             }

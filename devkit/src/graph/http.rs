@@ -21,6 +21,7 @@ use super::{
     journal::EntryKind,
     planner::Actor,
     simulator::{Inner, Received, tamper},
+    wire::Wire,
 };
 
 /// The largest body that is read.
@@ -38,6 +39,8 @@ pub(super) enum Outcome {
     Answer(Answer),
     /// The connection closes.
     Close,
+    /// The connection is reset.
+    Reset,
     /// Nothing comes until the client leaves.
     Silence,
 }
@@ -61,8 +64,12 @@ pub(super) async fn serve(listener: TcpListener, inner: Arc<Inner>, control: Rou
         let inner = Arc::clone(&inner);
         let control = control.clone();
         connections.spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&inner), control.clone(), request));
-            let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let wire = Wire::new(stream);
+            let handle = wire.clone();
+            let service = service_fn(move |request| {
+                answer(Arc::clone(&inner), control.clone(), handle.clone(), request)
+            });
+            let served = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
             if let Err(why) = served {
                 tracing::debug!(%why, "a connection to the Graph simulator ended");
             }
@@ -70,7 +77,12 @@ pub(super) async fn serve(listener: TcpListener, inner: Arc<Inner>, control: Rou
     }
 }
 
-async fn answer(inner: Arc<Inner>, control: Router, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
+async fn answer(
+    inner: Arc<Inner>,
+    control: Router,
+    wire: Wire,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Closed> {
     if request.uri().path().starts_with("/__sim") {
         return match control.oneshot(request.map(Body::new)).await {
             Ok(response) => Ok(response),
@@ -93,6 +105,10 @@ async fn answer(inner: Arc<Inner>, control: Router, request: Request<Incoming>) 
     match outcome {
         Outcome::Answer(answer) => Ok(respond(&inner, answer, client_id, gzip, head)),
         Outcome::Close => Err(Closed),
+        Outcome::Reset => {
+            wire.reset_at_end();
+            Err(Closed)
+        }
         Outcome::Silence => std::future::pending().await,
     }
 }
@@ -106,10 +122,14 @@ async fn receive(inner: &Inner, request: Request<Incoming>) -> Result<Received, 
     let headers: BTreeMap<String, String> = parts
         .headers
         .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
         .collect();
-    let bytes = http_body_util::Limited::new(body, MOST_BYTES).collect().await.map_err(axum::Error::new)?.to_bytes();
-    let form = headers.get("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    let bytes =
+        http_body_util::Limited::new(body, MOST_BYTES).collect().await.map_err(axum::Error::new)?.to_bytes();
+    let form =
+        headers.get("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     let body = if form {
         let form: entra::Form = url::form_urlencoded::parse(&bytes).into_owned().collect();
         Some(Ok(serde_json::to_value(form).unwrap_or(Value::Null)))
@@ -147,6 +167,7 @@ async fn process(inner: Arc<Inner>, received: Received) -> Outcome {
         inner.close(seq, None);
         return Outcome::Close;
     }
+    inner.check_request(&received, None);
     let person = matches!(actor, Some(Actor::Person(_)));
     let sight = Sight { method: &received.method, path: &received.path, item: false, person, graph: true };
     let effect = inner.strike(seq, sight);
@@ -155,8 +176,11 @@ async fn process(inner: Arc<Inner>, received: Received) -> Outcome {
     SimClock::sleep(latency - latency / 2).await;
     let status = match &outcome {
         Outcome::Answer(answer) => Some(answer.status),
-        Outcome::Close | Outcome::Silence => None,
+        Outcome::Close | Outcome::Reset | Outcome::Silence => None,
     };
+    if let Outcome::Answer(answer) = &outcome {
+        inner.hold(&answer.waits);
+    }
     inner.close(seq, status);
     outcome
 }
@@ -171,6 +195,7 @@ async fn carry_out(
 ) -> Outcome {
     match &effect {
         Some(Effect::Late { ms }) => SimClock::sleep(Duration::from_millis(*ms)).await,
+        Some(Effect::Edit { user, task, body }) => inner.edit(user.as_deref(), task, body.as_ref()),
         Some(effect) if !effect.after() => return strike(inner, received, effect, false),
         _ => {}
     }
@@ -187,7 +212,6 @@ async fn carry_out(
             return Outcome::Answer(answer);
         }
     };
-    inner.check_request(received, None);
     let outcome = if is_batch {
         batch::carry_out(inner, received, &actor, seq).await
     } else {
@@ -229,6 +253,7 @@ pub(super) fn finish(
 pub(super) fn strike(inner: &Inner, received: &Received, effect: &Effect, item: bool) -> Outcome {
     match effect {
         Effect::Drop { .. } => Outcome::Close,
+        Effect::Reset { .. } => Outcome::Reset,
         Effect::Hang { .. } => Outcome::Silence,
         other => match inner.scripted(other, received, item) {
             Some(answer) => {
@@ -246,21 +271,34 @@ async fn tokens(inner: &Arc<Inner>, received: &Received) -> Option<Outcome> {
     let host = received.origin.trim_start_matches("http://");
     match segments.as_slice() {
         ["common", "discovery", "instance"] => {
-            return Some(Outcome::Answer(entra::instance_discovery(&received.origin, host, super::TENANT_ID)));
+            return Some(Outcome::Answer(entra::instance_discovery(
+                &received.origin,
+                host,
+                super::TENANT_ID,
+            )));
         }
         [tenant, "v2.0", ".well-known", "openid-configuration"] => {
             return Some(Outcome::Answer(entra::openid_configuration(&received.origin, tenant)));
         }
-        [_, "discovery", "v2.0", "keys"] => return Some(Outcome::Answer(Answer::json(200, serde_json::json!({"keys": []})))),
+        [_, "discovery", "v2.0", "keys"] => {
+            return Some(Outcome::Answer(Answer::json(200, serde_json::json!({"keys": []}))));
+        }
         [_, "oauth2", "v2.0", "token"] | ["msi", "token"] => {}
         _ => return None,
     }
     let seq = inner.note(received, EntryKind::Token, None, None);
-    let sight = Sight { method: &received.method, path: &received.path, item: false, person: false, graph: false };
+    let sight =
+        Sight { method: &received.method, path: &received.path, item: false, person: false, graph: false };
     let effect = inner.strike(seq, sight);
     match &effect {
         Some(Effect::Late { ms }) => SimClock::sleep(Duration::from_millis(*ms)).await,
-        Some(effect @ (Effect::Status { .. } | Effect::Drop { .. } | Effect::Hang { .. } | Effect::Throttle { .. })) => {
+        Some(
+            effect @ (Effect::Status { .. }
+            | Effect::Drop { .. }
+            | Effect::Reset { .. }
+            | Effect::Hang { .. }
+            | Effect::Throttle { .. }),
+        ) => {
             let outcome = strike(inner, received, effect, true);
             let status = if let Outcome::Answer(answer) = &outcome { Some(answer.status) } else { None };
             inner.close(seq, status);
@@ -293,17 +331,25 @@ async fn tokens(inner: &Arc<Inner>, received: &Received) -> Option<Outcome> {
 }
 
 /// The answer on the wire, with the headers that Graph always sends.
-fn respond(inner: &Inner, answer: Answer, client_id: Option<String>, gzip: bool, head: bool) -> Response<Body> {
+fn respond(
+    inner: &Inner,
+    answer: Answer,
+    client_id: Option<String>,
+    gzip: bool,
+    head: bool,
+) -> Response<Body> {
     let request_id = answer
         .body
         .as_ref()
         .and_then(|body| body.pointer("/error/innerError/request-id")?.as_str().map(str::to_owned))
         .unwrap_or_else(|| inner.state().rng.guid());
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let client_id = client_id.unwrap_or_else(|| request_id.clone());
     let cache = if answer.status >= 400 { "no-cache" } else { "private" };
-    let kind = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
+    let kind =
+        "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
     let diagnostic = r#"{"ServerInfo":{"DataCenter":"Simulator","Slice":"E","Ring":"1","ScaleUnit":"000","RoleInstance":"SIM"}}"#;
     let mut headers = vec![
         ("request-id", request_id.clone()),

@@ -3,8 +3,8 @@
 //!
 //! ```no_run
 //! # async fn demo() -> Result<(), annika_devkit::graph::SimError> {
-//! use annika_devkit::graph::{GraphOptions, GraphSimulator, seed};
-//! let simulator = GraphSimulator::start(GraphOptions { data: seed::example(), ..GraphOptions::default() }).await?;
+//! use annika_devkit::graph::{GraphOptions, GraphSimulator};
+//! let simulator = GraphSimulator::start(GraphOptions::example()).await?;
 //! println!("GRAPH_BASE_URL={}", simulator.url());
 //! # Ok(())
 //! # }
@@ -29,6 +29,7 @@ pub mod schema;
 pub mod seed;
 mod simulator;
 pub mod store;
+mod wire;
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -88,6 +89,14 @@ impl Default for GraphOptions {
             data: Seed::default(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl GraphOptions {
+    /// Microsoft's example plan, checked against the oracles that `ANNIKA_ORACLES` names, if it is set.
+    pub fn example() -> Self {
+        let oracles = std::env::var_os("ANNIKA_ORACLES").filter(|folder| !folder.is_empty());
+        Self { oracles: oracles.map(PathBuf::from), data: seed::example(), ..Self::default() }
     }
 }
 
@@ -188,6 +197,21 @@ impl GraphSimulator {
     /// What `AZURE_CLIENT_SECRET` has to be.
     pub fn client_secret(&self) -> String {
         self.control.inner.state().entra.registration.client_secret.clone()
+    }
+
+    /// The settings that point a client here: by managed identity, or by client credentials.
+    pub fn environment(&self, managed_identity: bool) -> Vec<(&'static str, String)> {
+        let mut settings = vec![("GRAPH_BASE_URL", self.url())];
+        if managed_identity {
+            settings.push(("IDENTITY_ENDPOINT", self.identity_endpoint()));
+            settings.push(("IDENTITY_HEADER", self.identity_header()));
+        } else {
+            settings.push(("ENTRA_BASE_URL", self.entra_url()));
+            settings.push(("AZURE_TENANT_ID", self.tenant_id()));
+            settings.push(("AZURE_CLIENT_ID", self.client_id()));
+            settings.push(("AZURE_CLIENT_SECRET", self.client_secret()));
+        }
+        settings
     }
 
     /// The simulator's control, also served under `/__sim/`.

@@ -122,8 +122,7 @@ impl Oracle {
     /// Reads `graph/` in the folder of oracles; read and compiled once in a process.
     pub fn load(folder: &Path) -> Result<Arc<Self>, SchemaError> {
         static LOADED: OnceLock<Mutex<HashMap<PathBuf, Arc<Oracle>>>> = OnceLock::new();
-        let mut loaded =
-            LOADED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = LOADED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(oracle) = loaded.get(folder) {
             return Ok(Arc::clone(oracle));
         }
@@ -140,13 +139,16 @@ impl Oracle {
     }
 
     fn find(&self, method: &str, segments: &[String]) -> Result<&Operation, String> {
-        let mut paths = self.operations.iter().filter(|operation| fits(&operation.segments, segments)).peekable();
+        let mut paths =
+            self.operations.iter().filter(|operation| fits(&operation.segments, segments)).peekable();
         if paths.peek().is_none() {
             return Err("the path is not in the slice".to_owned());
         }
         paths
             .filter(|operation| operation.method == method)
-            .min_by_key(|operation| operation.segments.iter().filter(|segment| segment.starts_with('{')).count())
+            .min_by_key(|operation| {
+                operation.segments.iter().filter(|segment| segment.starts_with('{')).count()
+            })
             .ok_or_else(|| format!("the slice has no {method} for this path"))
     }
 
@@ -163,9 +165,10 @@ impl Oracle {
                 .clone()
         };
         match validator {
-            Ok(validator) => {
-                validator.iter_errors(instance).map(|error| format!("at '{}': {error}", error.instance_path())).collect()
-            }
+            Ok(validator) => validator
+                .iter_errors(instance)
+                .map(|error| format!("at '{}': {error}", error.instance_path()))
+                .collect(),
             Err(why) => vec![format!("the schema {schema} cannot be compiled: {why}")],
         }
     }
@@ -203,7 +206,13 @@ impl Oracle {
     }
 
     /// What is wrong with an answer: its schema, and what Planner always sends.
-    pub fn answer(&self, method: &str, segments: &[String], status: u16, body: Option<&Value>) -> Vec<String> {
+    pub fn answer(
+        &self,
+        method: &str,
+        segments: &[String],
+        status: u16,
+        body: Option<&Value>,
+    ) -> Vec<String> {
         if status >= 400 {
             return match body {
                 Some(body) => {
@@ -250,7 +259,9 @@ fn presence(schema: &str, body: &Value, found: &mut Vec<String>) {
     };
     let always = |name: &str| -> &'static [&'static str] {
         match name {
-            "plannerTask" => &["id", "@odata.etag", "title", "planId", "percentComplete", "createdDateTime", "createdBy"],
+            "plannerTask" => {
+                &["id", "@odata.etag", "title", "planId", "percentComplete", "createdDateTime", "createdBy"]
+            }
             "plannerBucket" => &["id", "@odata.etag", "name", "planId", "orderHint"],
             "plannerPlan" => &["id", "@odata.etag", "title", "createdDateTime"],
             "plannerTaskDetails" => &["id", "@odata.etag", "checklist", "references", "previewType"],
@@ -275,7 +286,8 @@ fn presence(schema: &str, body: &Value, found: &mut Vec<String>) {
 fn fits(template: &[String], segments: &[String]) -> bool {
     template.len() == segments.len()
         && template.iter().zip(segments).all(|(wanted, given)| {
-            wanted.starts_with('{') || wanted.trim_end_matches("()").eq_ignore_ascii_case(given.trim_end_matches("()"))
+            wanted.starts_with('{')
+                || wanted.trim_end_matches("()").eq_ignore_ascii_case(given.trim_end_matches("()"))
         })
 }
 
@@ -295,7 +307,9 @@ fn operations(slice: &Value) -> Vec<Operation> {
             let mut if_match = false;
             for parameter in operation.get("parameters").and_then(Value::as_array).into_iter().flatten() {
                 let parameter = match parameter.get("$ref").and_then(Value::as_str) {
-                    Some(reference) => parameters.and_then(|all| all.get(reference.rsplit('/').next().unwrap_or_default())),
+                    Some(reference) => {
+                        parameters.and_then(|all| all.get(reference.rsplit('/').next().unwrap_or_default()))
+                    }
                     None => Some(parameter),
                 };
                 let Some(parameter) = parameter else { continue };

@@ -82,8 +82,12 @@ pub fn example() -> Seed {
             },
         }))],
         buckets: vec![
-            members(json!({"id": BUCKET, "name": "Advertising", "planId": PLAN, "orderHint": "85752723360752+"})),
-            members(json!({"id": OTHER_BUCKET, "name": "To do", "planId": PLAN, "orderHint": "85752723360753+"})),
+            members(
+                json!({"id": BUCKET, "name": "Advertising", "planId": PLAN, "orderHint": "85752723360752+"}),
+            ),
+            members(
+                json!({"id": OTHER_BUCKET, "name": "To do", "planId": PLAN, "orderHint": "85752723360753+"}),
+            ),
         ],
         tasks: vec![
             members(json!({

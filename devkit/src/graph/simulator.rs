@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     GraphOptions,
-    answer::{Answer, GraphError},
+    answer::{Answer, GraphError, Wait},
     clock::SimClock,
     directory,
     entra::{Entra, Moment},
@@ -38,7 +38,7 @@ pub(super) struct State {
     pub beta: bool,
     /// Until when applications were told to wait, by `Retry-After` of an HTTP answer.
     pub wait_until_ms: u64,
-    /// How long a throttle lasts, while one is on.
+    /// Until when a throttle is on, and how long one lasts in seconds.
     pub throttle: Option<(u64, u64)>,
     /// The same for items of batches, by method and path.
     pub item_wait: HashMap<(String, String), u64>,
@@ -157,8 +157,15 @@ impl Inner {
     }
 
     /// Opens an entry in the journal.
-    pub fn note(&self, received: &Received, kind: EntryKind, actor: Option<&Actor>, item: Option<(u64, &str)>) -> u64 {
-        let wanted = ["if-match", "prefer", "client-request-id", "user-agent", "content-type", "accept-encoding"];
+    pub fn note(
+        &self,
+        received: &Received,
+        kind: EntryKind,
+        actor: Option<&Actor>,
+        item: Option<(u64, &str)>,
+    ) -> u64 {
+        let wanted =
+            ["if-match", "prefer", "client-request-id", "user-agent", "content-type", "accept-encoding"];
         let headers = received
             .headers
             .iter()
@@ -240,7 +247,10 @@ impl Inner {
                 status,
                 raw: Some((
                     "text/html".into(),
-                    format!("<html><head><title>{status}</title></head><body><h1>{}</h1></body></html>", error.message),
+                    format!(
+                        "<html><head><title>{status}</title></head><body><h1>{}</h1></body></html>",
+                        error.message
+                    ),
                 )),
                 ..Answer::default()
             },
@@ -248,17 +258,26 @@ impl Inner {
         answer.scripted = true;
         if let Some(retry_after) = retry_after {
             answer.headers.push(("Retry-After".into(), self.retry_after(retry_after)));
-            let until = self.clock.elapsed_ms() + retry_after.seconds() * 1000;
-            let mut state = self.state();
-            if item {
-                let now = self.clock.elapsed_ms();
-                state.item_wait.retain(|_, until| *until > now);
-                state.item_wait.insert((received.method.clone(), received.path.clone()), until);
-            } else {
-                state.wait_until_ms = until;
-            }
+            let item = item.then(|| (received.method.clone(), received.path.clone()));
+            answer.waits.push(Wait { item, seconds: retry_after.seconds() });
         }
         Some(answer)
+    }
+
+    /// Starts the time in which a call counts as early: now, as the answer goes out.
+    pub fn hold(&self, waits: &[Wait]) {
+        let now = self.clock.elapsed_ms();
+        let mut state = self.state();
+        for wait in waits {
+            let until = now + wait.seconds * 1000;
+            match &wait.item {
+                None => state.wait_until_ms = until,
+                Some(place) => {
+                    state.item_wait.retain(|_, until| *until > now);
+                    state.item_wait.insert(place.clone(), until);
+                }
+            }
+        }
     }
 
     fn retry_after(&self, retry_after: RetryAfter) -> String {
@@ -321,7 +340,13 @@ impl Inner {
             _ => Vec::new(),
         };
         let body = call.body.as_ref().and_then(|body| body.as_ref().ok());
-        found.extend(oracle.request(&call.method, &call.segments, call.query.keys(), call.if_match.is_some(), body));
+        found.extend(oracle.request(
+            &call.method,
+            &call.segments,
+            call.query.keys(),
+            call.if_match.is_some(),
+            body,
+        ));
         self.found(Side::Request, received, item, found);
     }
 
@@ -355,7 +380,14 @@ impl Inner {
     }
 
     /// One operation from inside the process, as if it had come over HTTP: noted and checked, no faults.
-    pub fn direct(&self, actor: &Actor, method: &str, path: &str, if_match: Option<String>, body: Option<Value>) -> Answer {
+    pub fn direct(
+        &self,
+        actor: &Actor,
+        method: &str,
+        path: &str,
+        if_match: Option<String>,
+        body: Option<Value>,
+    ) -> Answer {
         let mut headers = BTreeMap::from([("prefer".to_owned(), "return=representation".to_owned())]);
         if let Some(tag) = if_match {
             headers.insert("if-match".into(), tag);
@@ -376,15 +408,30 @@ impl Inner {
         self.close(seq, Some(answer.status));
         answer
     }
+
+    /// A person's edit of a task as it is now; a failure is logged, for the call goes on all the same.
+    pub fn edit(&self, user: Option<&str>, task: &str, body: Option<&Value>) {
+        let tag = self.state().store.tasks.get(task).map(|task| task.core.etag());
+        let method = if body.is_some() { "PATCH" } else { "DELETE" };
+        let person = Actor::Person(user.unwrap_or(super::seed::PERSON).to_owned());
+        let answer = self.direct(&person, method, &format!("/planner/tasks/{task}"), tag, body.cloned());
+        if answer.status >= 400 {
+            tracing::warn!(status = answer.status, task, "a scripted edit was refused");
+        }
+    }
 }
 
 /// Finds what answers a call: Planner, the directory, or nothing.
 fn route(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphError> {
-    let is = |place: usize, name: &str| call.segments.get(place).is_some_and(|segment| segment.eq_ignore_ascii_case(name));
+    let is = |place: usize, name: &str| {
+        call.segments.get(place).is_some_and(|segment| segment.eq_ignore_ascii_case(name))
+    };
     match call.segments.first() {
         None => Ok(Answer::json(200, json!({"value": []}))),
         Some(_) if is(0, "planner") => planner::handle(context, call, &call.segments[1..]),
-        Some(_) if ["users", "groups", "me", "organization"].iter().any(|set| is(0, set)) => directory::handle(context, call),
+        Some(_) if ["users", "groups", "me", "organization"].iter().any(|set| is(0, set)) => {
+            directory::handle(context, call)
+        }
         Some(segment) => Err(GraphError::no_segment(segment)),
     }
 }

@@ -120,7 +120,9 @@ pub(super) fn apply(
         } else if ignored(kind).contains(&name.as_str()) {
             let fixed = matches!(name.as_str(), "id" | "planId");
             if fixed && current.get(name).is_some_and(|now| now != value) {
-                return Err(GraphError::invalid(format!("The request is invalid:\r\nThe property '{name}' is read-only.")));
+                return Err(GraphError::invalid(format!(
+                    "The request is invalid:\r\nThe property '{name}' is read-only."
+                )));
             }
         } else {
             return Err(GraphError::unknown_member(name, kind.type_name()));
@@ -130,7 +132,12 @@ pub(super) fn apply(
 }
 
 /// The value as it is stored, or 400.
-pub(super) fn check(context: &mut Context<'_>, name: &str, kind: Type, value: &Value) -> Result<Value, GraphError> {
+pub(super) fn check(
+    context: &mut Context<'_>,
+    name: &str,
+    kind: Type,
+    value: &Value,
+) -> Result<Value, GraphError> {
     match (kind, value) {
         (Type::Text, Value::String(_) | Value::Null) => Ok(value.clone()),
         (Type::Name, Value::String(text)) if !text.is_empty() => Ok(value.clone()),

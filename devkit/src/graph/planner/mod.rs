@@ -136,8 +136,12 @@ impl Call {
     pub(super) fn object(&self) -> Result<&serde_json::Map<String, Value>, GraphError> {
         match &self.body {
             Some(Ok(Value::Object(members))) => Ok(members),
-            Some(Ok(_)) => Err(GraphError::bad_request("Unable to read JSON request payload: an object is expected.")),
-            Some(Err(why)) => Err(GraphError::bad_request(format!("Unable to read JSON request payload. {why}"))),
+            Some(Ok(_)) => {
+                Err(GraphError::bad_request("Unable to read JSON request payload: an object is expected."))
+            }
+            Some(Err(why)) => {
+                Err(GraphError::bad_request(format!("Unable to read JSON request payload. {why}")))
+            }
             None => Err(GraphError::bad_request(
                 "Write requests (excluding DELETE) must contain the Content-Type header declaration and a body.",
             )),
@@ -172,7 +176,9 @@ pub fn handle(context: &mut Context<'_>, call: &Call, rest: &[String]) -> Result
         [set, id] if is(set, "plans") => one(context, call, Kind::Plan, id),
         [set, id] if is(set, "buckets") => one(context, call, Kind::Bucket, id),
         [set, id] if is(set, "tasks") => one(context, call, Kind::Task, id),
-        [set, id, part] if is(set, "plans") && is(part, "details") => one(context, call, Kind::PlanDetails, id),
+        [set, id, part] if is(set, "plans") && is(part, "details") => {
+            one(context, call, Kind::PlanDetails, id)
+        }
         [set, id, part] if is(set, "tasks") => match part_of_task(part) {
             Some(kind) => one(context, call, kind, id),
             None => Err(GraphError::no_segment(part)),
@@ -226,7 +232,9 @@ fn one(context: &mut Context<'_>, call: &Call, kind: Kind, id: &str) -> Result<A
             Ok(read::entity(context.base, entity, id, 200))
         }
         "PATCH" => write::patch(context, call, kind, id),
-        "DELETE" if matches!(kind, Kind::Plan | Kind::Bucket | Kind::Task) => write::delete(context, call, kind, id),
+        "DELETE" if matches!(kind, Kind::Plan | Kind::Bucket | Kind::Task) => {
+            write::delete(context, call, kind, id)
+        }
         _ => Err(GraphError::wrong_method()),
     }
 }
@@ -261,8 +269,13 @@ pub(super) fn find_mut<'a>(store: &'a mut Store, kind: Kind, id: &str) -> Option
 
 /// Planner's ids are 28 characters of base64url; anything else is 400.
 fn check_id(id: &str) -> Result<(), GraphError> {
-    let fits = id.len() == 28 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    if fits { Ok(()) } else { Err(GraphError::invalid("The request is invalid:\r\nThe ID is not in a valid format.")) }
+    let fits =
+        id.len() == 28 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if fits {
+        Ok(())
+    } else {
+        Err(GraphError::invalid("The request is invalid:\r\nThe ID is not in a valid format."))
+    }
 }
 
 fn missing(rules: &Rules) -> GraphError {

@@ -41,7 +41,9 @@ impl Map {
         match self {
             Self::Assignments => &[("orderHint", Type::Hint)],
             Self::Checklist => &[("title", Type::Text), ("orderHint", Type::Hint)],
-            Self::References => &[("alias", Type::Text), ("type", Type::Text), ("previewPriority", Type::Hint)],
+            Self::References => {
+                &[("alias", Type::Text), ("type", Type::Text), ("previewPriority", Type::Hint)]
+            }
             _ => &[],
         }
     }
@@ -57,11 +59,9 @@ impl Map {
         match self {
             Self::Assignments | Self::Checklist | Self::SharedWith | Self::HintsByAssignee => is_guid(key),
             Self::References => is_encoded_url(key),
-            Self::Categories | Self::CategoryNames => {
-                key.strip_prefix("category").is_some_and(|number| {
-                    !number.starts_with('0') && matches!(number.parse::<u8>(), Ok(1..=25))
-                })
-            }
+            Self::Categories | Self::CategoryNames => key
+                .strip_prefix("category")
+                .is_some_and(|number| !number.starts_with('0') && matches!(number.parse::<u8>(), Ok(1..=25))),
         }
     }
 }
@@ -76,7 +76,9 @@ fn is_encoded_url(key: &str) -> bool {
     !key.is_empty()
         && bytes.iter().enumerate().all(|(place, byte)| match byte {
             b'.' | b':' | b'@' | b'#' => false,
-            b'%' => bytes.get(place + 1..place + 3).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit)),
+            b'%' => {
+                bytes.get(place + 1..place + 3).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
+            }
             _ => true,
         })
 }

@@ -105,7 +105,11 @@ pub(super) fn tasks_of_plan(context: &mut Context<'_>, call: &Call, id: &str) ->
 }
 
 /// `GET /planner/plans/{id}/buckets`.
-pub(super) fn buckets_of_plan(context: &mut Context<'_>, call: &Call, id: &str) -> Result<Answer, GraphError> {
+pub(super) fn buckets_of_plan(
+    context: &mut Context<'_>,
+    call: &Call,
+    id: &str,
+) -> Result<Answer, GraphError> {
     check_id(id)?;
     let after = skip_token(call)?;
     let plan = context.store.plans.get(id).ok_or_else(|| missing(context.rules))?;
@@ -118,7 +122,11 @@ pub(super) fn buckets_of_plan(context: &mut Context<'_>, call: &Call, id: &str) 
 }
 
 /// `GET /planner/buckets/{id}/tasks`.
-pub(super) fn tasks_of_bucket(context: &mut Context<'_>, call: &Call, id: &str) -> Result<Answer, GraphError> {
+pub(super) fn tasks_of_bucket(
+    context: &mut Context<'_>,
+    call: &Call,
+    id: &str,
+) -> Result<Answer, GraphError> {
     check_id(id)?;
     let bucket = context.store.buckets.get(id).ok_or_else(|| missing(context.rules))?;
     let plan = bucket.get("planId").as_str().unwrap_or_default();
@@ -132,7 +140,12 @@ pub(super) fn tasks_of_bucket(context: &mut Context<'_>, call: &Call, id: &str) 
     listing(context, call, &format!("planner/buckets('{id}')/tasks"), &in_bucket)
 }
 
-fn listing(context: &Context<'_>, call: &Call, metadata: &str, all: &[(u64, &Entity)]) -> Result<Answer, GraphError> {
+fn listing(
+    context: &Context<'_>,
+    call: &Call,
+    metadata: &str,
+    all: &[(u64, &Entity)],
+) -> Result<Answer, GraphError> {
     let after = skip_token(call)?;
     let entries = all.iter().copied().filter(|(seq, _)| *seq > after);
     Ok(Answer::json(200, page(context, call, metadata, all.len(), entries)))
@@ -154,7 +167,11 @@ pub(super) fn tasks_by_filter(context: &mut Context<'_>, call: &Call) -> Result<
 }
 
 /// `GET /groups/{id}/planner/plans`.
-pub(super) fn plans_of_group(context: &mut Context<'_>, call: &Call, group: &str) -> Result<Answer, GraphError> {
+pub(super) fn plans_of_group(
+    context: &mut Context<'_>,
+    call: &Call,
+    group: &str,
+) -> Result<Answer, GraphError> {
     if !context.store.groups.contains_key(group) {
         return Err(missing(context.rules));
     }
@@ -163,7 +180,11 @@ pub(super) fn plans_of_group(context: &mut Context<'_>, call: &Call, group: &str
 }
 
 /// `GET /users/{id}/planner/tasks`: the tasks assigned to a user.
-pub(super) fn tasks_of_user(context: &mut Context<'_>, call: &Call, user: &str) -> Result<Answer, GraphError> {
+pub(super) fn tasks_of_user(
+    context: &mut Context<'_>,
+    call: &Call,
+    user: &str,
+) -> Result<Answer, GraphError> {
     let mut tasks: Vec<(u64, &Entity)> = context
         .store
         .tasks

@@ -44,13 +44,18 @@ pub(crate) fn new_task_members(id: &str, now: &str, created_by: Value, hint: &st
 
 fn required<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a str, GraphError> {
     body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).ok_or_else(|| {
-        GraphError::invalid(format!("The request is invalid:\r\nThe property '{name}' is required and must have a value."))
+        GraphError::invalid(format!(
+            "The request is invalid:\r\nThe property '{name}' is required and must have a value."
+        ))
     })
 }
 
 /// What is left of a body when the members that only a create may name are taken out.
 fn without(body: &Map<String, Value>, names: &[&str]) -> Map<String, Value> {
-    body.iter().filter(|(name, _)| !names.contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect()
+    body.iter()
+        .filter(|(name, _)| !names.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// `POST /planner/plans`.
@@ -63,7 +68,9 @@ pub(super) fn create_plan(context: &mut Context<'_>, call: &Call) -> Result<Answ
         .or_else(|| body.get("owner"))
         .and_then(Value::as_str)
         .or_else(|| container?.get("url")?.as_str()?.rsplit('/').next())
-        .ok_or_else(|| GraphError::invalid("The request is invalid:\r\nThe property 'container' is required."))?
+        .ok_or_else(|| {
+            GraphError::invalid("The request is invalid:\r\nThe property 'container' is required.")
+        })?
         .to_owned();
     if !context.store.groups.contains_key(&group) {
         return Err(GraphError::no_access());
@@ -140,7 +147,9 @@ pub(super) fn create_task(context: &mut Context<'_>, call: &Call) -> Result<Answ
     check_task(context, &change.members)?;
     let limits = &context.rules.limits;
     limits.check("MaximumTasksInProject", total + 1)?;
-    if total >= limits.most("MaximumActiveTasksInProject") && change.members.get("percentComplete") != Some(&json!(100)) {
+    if total >= limits.most("MaximumActiveTasksInProject")
+        && change.members.get("percentComplete") != Some(&json!(100))
+    {
         let active = context
             .store
             .tasks
@@ -179,7 +188,12 @@ fn created(context: &Context<'_>, kind: Kind, id: &str) -> Result<Answer, GraphE
 
 /// PATCH of any resource. A version older than the current one is merged unless a property that the body
 /// names was changed since (planner overview: older versions are accepted when nothing conflicts).
-pub(super) fn patch(context: &mut Context<'_>, call: &Call, kind: Kind, id: &str) -> Result<Answer, GraphError> {
+pub(super) fn patch(
+    context: &mut Context<'_>,
+    call: &Call,
+    kind: Kind,
+    id: &str,
+) -> Result<Answer, GraphError> {
     let current = find(context.store, kind, id).ok_or_else(|| missing(context.rules))?.clone();
     let version = version_of(call, &current)?;
     let body = call.object()?;
@@ -226,7 +240,12 @@ pub(super) fn patch(context: &mut Context<'_>, call: &Call, kind: Kind, id: &str
 }
 
 /// DELETE of a plan, bucket or task: only with the current version.
-pub(super) fn delete(context: &mut Context<'_>, call: &Call, kind: Kind, id: &str) -> Result<Answer, GraphError> {
+pub(super) fn delete(
+    context: &mut Context<'_>,
+    call: &Call,
+    kind: Kind,
+    id: &str,
+) -> Result<Answer, GraphError> {
     let current = find(context.store, kind, id).ok_or_else(|| missing(context.rules))?;
     if version_of(call, current)? < current.version {
         return Err(GraphError::stale());
@@ -269,13 +288,17 @@ fn check_task(context: &Context<'_>, members: &Map<String, Value>) -> Result<(),
     if let (Some(start), Some(due)) = (time("startDateTime"), time("dueDateTime"))
         && start > due
     {
-        return Err(GraphError::invalid("The request is invalid:\r\nThe start date is later than the due date."));
+        return Err(GraphError::invalid(
+            "The request is invalid:\r\nThe start date is later than the due date.",
+        ));
     }
     if let Some(bucket) = members.get("bucketId").and_then(Value::as_str) {
         check_id(bucket)?;
         let plan = context.store.buckets.get(bucket).map(|bucket| bucket.get("planId"));
         if plan != members.get("planId") {
-            return Err(GraphError::invalid("The request is invalid:\r\nThe bucket is not in the plan of the task."));
+            return Err(GraphError::invalid(
+                "The request is invalid:\r\nThe bucket is not in the plan of the task.",
+            ));
         }
     }
     let limits = &context.rules.limits;
@@ -310,7 +333,8 @@ fn mirror_details(context: &mut Context<'_>, id: &str) {
     let checklist = details.get("checklist").and_then(Value::as_object);
     let active = checklist
         .map_or(0, |items| items.values().filter(|item| item.get("isChecked") != Some(&json!(true))).count());
-    let has_description = details.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    let has_description =
+        details.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
     let shown = [
         ("hasDescription", json!(has_description)),
         ("checklistItemCount", json!(checklist.map_or(0, Map::len))),
@@ -318,8 +342,11 @@ fn mirror_details(context: &mut Context<'_>, id: &str) {
         ("referenceCount", json!(count(details, "references"))),
         ("previewType", details.get("previewType").cloned().unwrap_or(Value::Null)),
     ];
-    let changed: Vec<String> =
-        shown.iter().filter(|(name, value)| task.core.get(name) != value).map(|(name, _)| (*name).to_owned()).collect();
+    let changed: Vec<String> = shown
+        .iter()
+        .filter(|(name, value)| task.core.get(name) != value)
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     if changed.is_empty() {
         return;
     }

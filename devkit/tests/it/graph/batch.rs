@@ -33,7 +33,8 @@ async fn twenty_pass_and_twenty_one_do_not() {
         assert_eq!(item["status"], 201);
         assert_eq!(item["body"]["title"], format!("batch {id}"));
     }
-    let order: Vec<&Value> = reply.body["responses"].as_array().unwrap().iter().map(|item| &item["id"]).collect();
+    let order: Vec<&Value> =
+        reply.body["responses"].as_array().unwrap().iter().map(|item| &item["id"]).collect();
     let asked: Vec<Value> = (0..20).map(|id| json!(id.to_string())).collect();
     assert_ne!(order, asked.iter().collect::<Vec<_>>(), "answers come in another order");
     assert_eq!(batch(&graph, (0..21).map(create).collect()).await.status, 400);
@@ -132,7 +133,12 @@ async fn faults_strike_single_items() {
     // The second request for the same came while its Retry-After ran.
     assert_eq!(control.counts().app.early, 1);
 
-    control.fault(Fault { matching: annika_devkit::graph::Match { level: Level::Item, ..Default::default() }, effect: Effect::lost_reply() }).unwrap();
+    control
+        .fault(Fault {
+            matching: annika_devkit::graph::Match { level: Level::Item, ..Default::default() },
+            effect: Effect::lost_reply(),
+        })
+        .unwrap();
     let lost = graph.try_send(Method::POST, "/$batch", &[], Some(json!({"requests": [create(1)]}))).await;
     assert!(lost.is_err(), "{lost:?}");
     assert_eq!(control.tasks(seed::PLAN).len(), 8);

@@ -19,14 +19,17 @@ async fn sim(graph: &Graph, method: Method, path: &str, body: Option<Value>) -> 
 async fn data_can_be_added_and_looked_at() {
     let graph = Graph::with(GraphOptions { data: Default::default(), ..options() }).await;
     let (_, user) = sim(&graph, Method::POST, "/users", Some(json!({"displayName": "Sam"}))).await;
-    let (_, plan) = sim(&graph, Method::POST, "/plans", Some(json!({"owner": seed::GROUP, "title": "P"}))).await;
-    let (_, bucket) = sim(&graph, Method::POST, "/buckets", Some(json!({"planId": plan["id"], "name": "B"}))).await;
+    let (_, plan) =
+        sim(&graph, Method::POST, "/plans", Some(json!({"owner": seed::GROUP, "title": "P"}))).await;
+    let (_, bucket) =
+        sim(&graph, Method::POST, "/buckets", Some(json!({"planId": plan["id"], "name": "B"}))).await;
     let task = json!({"planId": plan["id"], "bucketId": bucket["id"], "title": "T", "percentComplete": 50});
     let (_, task) = sim(&graph, Method::POST, "/tasks", Some(task)).await;
     let id = task["id"].as_str().unwrap();
     let (_, seen) = sim(&graph, Method::GET, &format!("/tasks/{id}"), None).await;
     assert_eq!((&seen["title"], &seen["percentComplete"]), (&json!("T"), &json!(50)));
-    let (_, tasks) = sim(&graph, Method::GET, &format!("/tasks?plan={}", plan["id"].as_str().unwrap()), None).await;
+    let (_, tasks) =
+        sim(&graph, Method::GET, &format!("/tasks?plan={}", plan["id"].as_str().unwrap()), None).await;
     assert_eq!(tasks["value"].as_array().unwrap().len(), 1);
     let (_, state) = sim(&graph, Method::GET, "/state", None).await;
     assert_eq!(state["users"][0]["id"], user["id"]);
@@ -49,7 +52,8 @@ async fn a_person_edits_through_the_control() {
     let by = format!("{path}?user={}", seed::AUTHOR);
     let (_, done) = sim(&graph, Method::PATCH, &by, Some(json!({"percentComplete": 100}))).await;
     assert_eq!(done["completedBy"]["user"]["id"], seed::AUTHOR);
-    let (_, details) = sim(&graph, Method::PATCH, &format!("{path}/details"), Some(json!({"description": "d"}))).await;
+    let (_, details) =
+        sim(&graph, Method::PATCH, &format!("{path}/details"), Some(json!({"description": "d"}))).await;
     assert_eq!(details["description"], "d");
     assert_eq!(sim(&graph, Method::PATCH, &path, Some(json!({"percentComplete": 200}))).await.0, 400);
     assert_eq!(sim(&graph, Method::DELETE, &path, None).await.0, 200);
@@ -57,7 +61,9 @@ async fn a_person_edits_through_the_control() {
     let (_, counts) = sim(&graph, Method::GET, "/counts", None).await;
     assert_eq!((&counts["person"]["requests"], &counts["app"]["requests"]), (&json!(5), &json!(0)));
     let journal = graph.sim.control().journal();
-    assert!(journal.iter().all(|entry| entry.actor.as_deref().is_some_and(|actor| actor.starts_with("person:"))));
+    assert!(
+        journal.iter().all(|entry| entry.actor.as_deref().is_some_and(|actor| actor.starts_with("person:")))
+    );
 }
 
 #[tokio::test]
@@ -71,7 +77,8 @@ async fn faults_settings_and_reset_work_from_outside() {
     assert_eq!(graph.get(&path).await.headers["retry-after"], "9");
     let (_, faults) = sim(&graph, Method::GET, "/faults", None).await;
     assert_eq!(faults["value"][0]["struck"], 1);
-    let (_, settings) = sim(&graph, Method::PUT, "/settings", Some(json!({"page_size": 1, "offline": true}))).await;
+    let (_, settings) =
+        sim(&graph, Method::PUT, "/settings", Some(json!({"page_size": 1, "offline": true}))).await;
     assert_eq!((&settings["page_size"], &settings["offline"]), (&json!(1), &json!(true)));
     assert!(graph.try_send(Method::GET, &path, &[], None).await.is_err());
     graph.sim.control().person_delete(seed::PERSON, seed::TASK).unwrap();
@@ -101,7 +108,8 @@ async fn the_page_is_served_and_edits_through_graph() {
     let person = token["access_token"].as_str().unwrap();
     let url = format!("{}/v1.0/planner/tasks/{}", graph.sim.url(), seed::TASK);
     let tag = graph.get(&format!("/planner/tasks/{}", seed::TASK)).await.etag();
-    let edit = graph.http.patch(url).bearer_auth(person).header("If-Match", tag).json(&json!({"title": "seen"}));
+    let edit =
+        graph.http.patch(url).bearer_auth(person).header("If-Match", tag).json(&json!({"title": "seen"}));
     assert_eq!(edit.send().await.unwrap().status(), 204);
 }
 

@@ -104,15 +104,59 @@ async fn a_lost_reply_has_taken_effect_and_a_lost_request_has_not() {
 }
 
 #[tokio::test]
+async fn a_reset_is_a_reset_and_a_drop_is_not() {
+    let graph = Graph::start().await;
+    let control = graph.sim.control();
+    let was_reset = |error: reqwest::Error| {
+        let mut source: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = source {
+            if error
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionReset)
+            {
+                return true;
+            }
+            source = error.source();
+        }
+        false
+    };
+    for (effect, reset, tasks) in [
+        (Effect::Reset { when: When::After }, true, 3),
+        (Effect::Reset { when: When::Before }, true, 3),
+        (Effect::Drop { when: When::After }, false, 4),
+    ] {
+        control.fault(Fault::on("/tasks$", effect.clone())).unwrap();
+        let error = graph.try_send(Method::POST, "/planner/tasks", &[], Some(create())).await.unwrap_err();
+        assert_eq!(was_reset(error), reset, "{effect:?}");
+        assert_eq!(control.tasks(seed::PLAN).len(), tasks, "{effect:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_late_request_takes_effect_after_its_client_has_left() {
     let graph = Graph::start().await;
     let control = graph.sim.control();
     control.fault(Fault::on("/tasks$", Effect::Late { ms: 150 }).method("POST")).unwrap();
-    let impatient = graph.http.post(format!("{}/v1.0/planner/tasks", graph.sim.url())).bearer_auth(&graph.token);
+    let impatient =
+        graph.http.post(format!("{}/v1.0/planner/tasks", graph.sim.url())).bearer_auth(&graph.token);
     let left = impatient.json(&create()).timeout(Duration::from_millis(30)).send().await;
     assert!(left.unwrap_err().is_timeout());
     assert_eq!(control.tasks(seed::PLAN).len(), 2, "not yet");
     until(|| control.tasks(seed::PLAN).len() == 3).await;
+}
+
+#[tokio::test]
+async fn a_persons_edit_slips_in_before_a_write() {
+    let graph = Graph::start().await;
+    let control = graph.sim.control();
+    let edit = |body: Option<Value>| Effect::Edit { user: None, task: seed::TASK.into(), body };
+    let tag = graph.get(&path()).await.etag();
+    control.fault(Fault::on("/tasks/", edit(Some(json!({"title": "hers"})))).method("PATCH")).unwrap();
+    assert_eq!(graph.patch(&path(), &tag, json!({"title": "ours"})).await.status, 409);
+    assert_eq!(control.task(seed::TASK).unwrap()["title"], "hers");
+    control.fault(Fault::on("/tasks/", edit(None)).method("PATCH")).unwrap();
+    assert_eq!(graph.patch(&path(), &tag, json!({"percentComplete": 1})).await.status, 404);
+    assert_eq!(control.counts().person.committed, 2);
 }
 
 #[tokio::test]

@@ -1,18 +1,19 @@
 //! The Graph simulator over real HTTP. In every test each message is checked against Microsoft's schemas
 //! when `ANNIKA_ORACLES` is set.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
+
 mod batch;
 mod control;
 mod faults;
 mod golden;
 mod planner;
+mod random;
 mod rules;
 mod schema;
 mod tokens;
 
-use std::path::PathBuf;
-
-use annika_devkit::graph::{GraphOptions, GraphSimulator, Side, seed};
+use annika_devkit::graph::{GraphOptions, GraphSimulator, Side};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -50,8 +51,7 @@ pub fn client() -> reqwest::Client {
 }
 
 pub fn options() -> GraphOptions {
-    let oracles = std::env::var_os("ANNIKA_ORACLES").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    GraphOptions { oracles, data: seed::example(), ..GraphOptions::default() }
+    GraphOptions::example()
 }
 
 impl Graph {
@@ -65,7 +65,13 @@ impl Graph {
         Self { sim, http: client(), token }
     }
 
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Reply {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Reply {
         self.try_send(method, path, headers, body).await.unwrap()
     }
 
@@ -76,7 +82,8 @@ impl Graph {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> reqwest::Result<Reply> {
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}/v1.0{path}", self.sim.url()) };
+        let url =
+            if path.starts_with("http") { path.to_owned() } else { format!("{}/v1.0{path}", self.sim.url()) };
         let mut request = self.http.request(method, url).bearer_auth(&self.token);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -87,7 +94,11 @@ impl Graph {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await?;
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        let body = if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        };
         assert!(status != StatusCode::NO_CONTENT || body.is_null(), "204 with a body");
         Ok(Reply { status: status.as_u16(), headers, body })
     }
@@ -114,7 +125,8 @@ impl Graph {
 impl Drop for Graph {
     /// No answer of the simulator may break Microsoft's schemas, in any test.
     fn drop(&mut self) {
-        let wrong: Vec<_> = self.sim.violations().into_iter().filter(|found| found.side == Side::Answer).collect();
+        let wrong: Vec<_> =
+            self.sim.violations().into_iter().filter(|found| found.side == Side::Answer).collect();
         if !std::thread::panicking() {
             assert!(wrong.is_empty(), "{wrong:#?}");
         }

@@ -23,10 +23,18 @@ async fn the_example_reads_as_microsoft_prints_it() {
     assert_eq!(buckets.body["value"][0]["id"], seed::BUCKET);
     let tasks = graph.get(&format!("/planner/plans/{}/tasks", seed::PLAN)).await;
     assert_eq!(tasks.body["value"][0]["title"], "Update client list");
-    assert!(tasks.body["@odata.context"].as_str().unwrap().ends_with(&format!("planner/plans('{}')/tasks", seed::PLAN)));
+    assert!(
+        tasks.body["@odata.context"]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!("planner/plans('{}')/tasks", seed::PLAN))
+    );
     assert_eq!(tasks.body["value"][0]["checklistItemCount"], 1);
     let details = graph.get(&format!("/planner/tasks/{}/details", seed::TASK)).await;
-    assert!(details.body["references"]["https%3A//developer%2Emicrosoft%2Ecom/en-us/graph/graph-explorer"].is_object());
+    assert!(
+        details.body["references"]["https%3A//developer%2Emicrosoft%2Ecom/en-us/graph/graph-explorer"]
+            .is_object()
+    );
     assert_ne!(details.etag(), tasks.body["value"][0]["@odata.etag"]);
     let names = graph.get(&format!("/planner/plans/{}/details", seed::PLAN)).await;
     assert_eq!(names.body["categoryDescriptions"]["category5"], "Needs materials");
@@ -45,14 +53,23 @@ async fn the_example_reads_as_microsoft_prints_it() {
 async fn every_answer_has_graphs_headers() {
     let graph = Graph::start().await;
     let path = format!("/planner/tasks/{}", seed::TASK);
-    let reply = graph.send(Method::GET, &path, &[("client-request-id", "11111111-2222-4333-8444-555555555555")], None).await;
+    let reply = graph
+        .send(Method::GET, &path, &[("client-request-id", "11111111-2222-4333-8444-555555555555")], None)
+        .await;
     assert_eq!(reply.headers["client-request-id"], "11111111-2222-4333-8444-555555555555");
-    for name in ["request-id", "date", "strict-transport-security", "x-ms-ags-diagnostic", "x-tasks-correlationid"] {
+    for name in
+        ["request-id", "date", "strict-transport-security", "x-ms-ags-diagnostic", "x-tasks-correlationid"]
+    {
         assert!(reply.headers.contains_key(name), "{name}");
     }
     assert_eq!(reply.headers["cache-control"], "private");
     assert_eq!(reply.headers["odata-version"], "4.0");
-    assert!(reply.headers["content-type"].to_str().unwrap().starts_with("application/json;odata.metadata=minimal"));
+    assert!(
+        reply.headers["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("application/json;odata.metadata=minimal")
+    );
     let lost = graph.get("/planner/tasks/AAAAAAAAAAAAAAAAAAAAAAAAAAAA").await;
     assert_eq!((lost.status, lost.headers["cache-control"].to_str().unwrap()), (404, "no-cache"));
     let inner = &lost.body["error"]["innerError"];
@@ -84,10 +101,15 @@ async fn a_task_is_made_changed_and_deleted() {
     let path = format!("/planner/tasks/{id}");
 
     let done = graph.patch(&path, &made.etag(), json!({"percentComplete": 100})).await;
-    assert_eq!((done.status, done.headers["preference-applied"].to_str().unwrap()), (200, "return=representation"));
+    assert_eq!(
+        (done.status, done.headers["preference-applied"].to_str().unwrap()),
+        (200, "return=representation")
+    );
     assert_eq!(done.headers["etag"].to_str().unwrap(), done.etag());
     assert!(done.body["completedDateTime"].is_string() && done.body["completedBy"].is_object());
-    let quiet = graph.send(Method::PATCH, &path, &[("If-Match", &done.etag())], Some(json!({"percentComplete": 50}))).await;
+    let quiet = graph
+        .send(Method::PATCH, &path, &[("If-Match", &done.etag())], Some(json!({"percentComplete": 50})))
+        .await;
     assert_eq!(quiet.status, 204);
     let now = graph.get(&path).await;
     assert!(now.body["completedDateTime"].is_null() && now.body["completedBy"].is_null());
@@ -95,7 +117,10 @@ async fn a_task_is_made_changed_and_deleted() {
     assert_eq!(graph.delete(&path, &made.etag()).await.status, 412, "an old version is not deleted");
     assert_eq!(graph.delete(&path, &now.etag()).await.status, 204);
     assert_eq!(graph.get(&path).await.status, 404);
-    graph.sim.control().set(Settings { missing: Some(annika_devkit::graph::Missing::Forbidden), ..Settings::default() });
+    graph
+        .sim
+        .control()
+        .set(Settings { missing: Some(annika_devkit::graph::Missing::Forbidden), ..Settings::default() });
     assert_eq!(graph.get(&path).await.status, 403);
 }
 
@@ -153,7 +178,11 @@ async fn pages_hold_every_task_once_while_tasks_come_and_go() {
     let mut next = format!("/planner/plans/{}/tasks", seed::PLAN);
     for page in 0.. {
         let reply = graph.get(&next).await;
-        let ids = reply.body["value"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap().to_owned());
+        let ids = reply.body["value"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|task| task["id"].as_str().unwrap().to_owned());
         seen.extend(ids);
         let Some(link) = reply.body["@odata.nextLink"].as_str() else { break };
         assert!(link.starts_with(&graph.sim.url()), "{link}");
@@ -173,7 +202,10 @@ async fn pages_hold_every_task_once_while_tasks_come_and_go() {
 async fn plans_and_buckets_have_a_life_of_their_own() {
     let graph = Graph::start().await;
     let plan = graph
-        .post("/planner/plans", json!({"title": "P", "container": {"containerId": seed::GROUP, "type": "group"}}))
+        .post(
+            "/planner/plans",
+            json!({"title": "P", "container": {"containerId": seed::GROUP, "type": "group"}}),
+        )
         .await;
     assert_eq!(plan.status, 201, "{:?}", plan.body);
     let id = plan.body["id"].as_str().unwrap().to_owned();
@@ -197,7 +229,13 @@ async fn plans_and_buckets_have_a_life_of_their_own() {
     let shared = json!({"sharedWith": {seed::PERSON: true}, "categoryDescriptions": {"category3": "Red"}});
     let named = graph.patch(&format!("/planner/plans/{id}/details"), &names.etag(), shared).await;
     assert_eq!(named.body["categoryDescriptions"]["category3"], "Red");
-    let alone = graph.patch(&format!("/planner/plans/{id}/details"), &named.etag(), json!({"sharedWith": {seed::PERSON: false}})).await;
+    let alone = graph
+        .patch(
+            &format!("/planner/plans/{id}/details"),
+            &named.etag(),
+            json!({"sharedWith": {seed::PERSON: false}}),
+        )
+        .await;
     assert_eq!(alone.body["sharedWith"], json!({}));
 
     let plan = graph.patch(&format!("/planner/plans/{id}"), &plan.etag(), json!({"title": "Q"})).await;

@@ -42,8 +42,16 @@ async fn an_older_version_is_merged_unless_the_same_property_changed() {
         (assign(other), assign(other), 409),
         (assign(other), unassign(seed::PERSON), 200),
         (unassign(seed::PERSON), assign(seed::PERSON), 409),
-        (json!({"appliedCategories": {"category1": true}}), json!({"appliedCategories": {"category2": true}}), 200),
-        (json!({"appliedCategories": {"category1": true}}), json!({"appliedCategories": {"category1": false}}), 409),
+        (
+            json!({"appliedCategories": {"category1": true}}),
+            json!({"appliedCategories": {"category2": true}}),
+            200,
+        ),
+        (
+            json!({"appliedCategories": {"category1": true}}),
+            json!({"appliedCategories": {"category1": false}}),
+            409,
+        ),
     ];
     for (first, second, status) in cases {
         let graph = Graph::start().await;
@@ -109,10 +117,12 @@ async fn wrong_values_are_400_and_change_nothing() {
     }
     let details = format!("{}/details", task_path());
     let tag = graph.get(&details).await.etag();
-    let item = |key: &str, kind: &str| json!({kind: {key: {"@odata.type": match kind {
-        "checklist" => "#microsoft.graph.plannerChecklistItem",
-        _ => "#microsoft.graph.plannerExternalReference",
-    }}}});
+    let item = |key: &str, kind: &str| {
+        json!({kind: {key: {"@odata.type": match kind {
+            "checklist" => "#microsoft.graph.plannerChecklistItem",
+            _ => "#microsoft.graph.plannerExternalReference",
+        }}}})
+    };
     for body in [
         item("1", "checklist"),
         item("https://contoso.com", "references"),
@@ -161,7 +171,10 @@ async fn unknown_paths_and_ids_are_refused() {
         assert_eq!(graph.get(path).await.status, status, "{path}");
     }
     let unknown = graph.get("/colours").await;
-    assert_eq!((unknown.code(), unknown.message()), ("BadRequest", "Resource not found for the segment 'colours'."));
+    assert_eq!(
+        (unknown.code(), unknown.message()),
+        ("BadRequest", "Resource not found for the segment 'colours'.")
+    );
     let put = graph.send(Method::PUT, &task_path(), &[], Some(json!({}))).await;
     assert_eq!(put.status, 405);
     let beta = format!("{}/beta{}", graph.sim.url(), task_path());

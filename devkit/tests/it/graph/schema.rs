@@ -50,7 +50,8 @@ async fn a_changed_answer_is_caught() {
         (&task, set("/percentComplete", json!("50"))),
         (&task, set("/title", Value::Null)),
         (&task, set("/dueDateTime", json!("2026-12-01"))),
-        (&task, set("/createdBy/person", json!({}))),
+        (&task, set("/createdBy/user", json!("Alex"))),
+        (&task, set("/assignments/6463a5ce-2119-4198-9f2a-628761df4a62", json!({"assignedTo": "x"}))),
         (&task, remove("/title")),
         (&task, remove("/id")),
         (&task, remove("/@odata.etag")),
@@ -110,7 +111,13 @@ async fn a_wrong_request_is_caught() {
         (Method::PATCH, &task, vec![tag], Some(json!({"titel": "B"})), "titel"),
         (Method::PATCH, &task, vec![tag], Some(json!({"percentComplete": "50"})), "percentComplete"),
         (Method::PATCH, &task, vec![tag], None, "a body is required"),
-        (Method::GET, &format!("{task}?colour=red"), vec![], None, "the query parameter 'colour' is not in the slice"),
+        (
+            Method::GET,
+            &format!("{task}?colour=red"),
+            vec![],
+            None,
+            "the query parameter 'colour' is not in the slice",
+        ),
         (Method::POST, "/$batch", vec![], Some(json!({"request": []})), "requests"),
     ] {
         let graph = Graph::start().await;
@@ -124,6 +131,19 @@ async fn a_wrong_request_is_caught() {
     assert!(graph.sim.violations().is_empty(), "{:?}", graph.sim.violations());
     let checked = graph.sim.control().checked();
     assert_eq!((checked.requests, checked.answers, checked.violations), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_request_is_checked_even_if_weather_answers_it() {
+    if oracle::path("graph::schema::a_request_is_checked_even_if_weather_answers_it").is_none() {
+        return;
+    }
+    let graph = Graph::start().await;
+    graph.sim.control().fault(Fault::on("planner", Effect::status(503))).unwrap();
+    let path = format!("/planner/tasks/{}", seed::TASK);
+    assert_eq!(graph.send(Method::PATCH, &path, &[], Some(json!({"titel": "B"}))).await.status, 503);
+    let checked = graph.sim.control().checked();
+    assert_eq!((checked.requests, checked.answers, checked.scripted, checked.violations), (1, 0, 1, 2));
 }
 
 #[tokio::test]

@@ -68,7 +68,10 @@ async fn managed_identity_answers_as_app_service_does() {
     let query = [("resource", "https://graph.microsoft.com"), ("api-version", "2019-08-01")];
     let (status, body) = managed_identity(&graph, &header, &query).await;
     assert_eq!(status, 200);
-    assert!(body["expires_on"].as_str().unwrap().parse::<i64>().unwrap() > 1_700_000_000, "a string of seconds");
+    assert!(
+        body["expires_on"].as_str().unwrap().parse::<i64>().unwrap() > 1_700_000_000,
+        "a string of seconds"
+    );
     assert_eq!(status_with(&graph, body["access_token"].as_str().unwrap()).await.0, 200);
     assert_eq!(managed_identity(&graph, "wrong", &query).await.0, 401);
     assert_eq!(managed_identity(&graph, &header, &query[..1]).await.0, 400);
@@ -89,7 +92,10 @@ async fn graph_says_what_is_wrong_with_a_token() {
     assert_eq!(status_with(&graph, &token).await.0, 200);
     control.advance(Duration::from_secs(61));
     let (status, body) = status_with(&graph, &token).await;
-    assert_eq!((status, &body["error"]["message"]), (401, &json!("Lifetime validation failed, the token is expired.")));
+    assert_eq!(
+        (status, &body["error"]["message"]),
+        (401, &json!("Lifetime validation failed, the token is expired."))
+    );
     let token = control.app_token();
     control.expire_tokens();
     assert_eq!(status_with(&graph, &token).await.0, 401);
@@ -102,7 +108,8 @@ async fn a_persons_token_signs_edits_with_the_person() {
     let token = graph.sim.control().person_token(seed::PERSON).unwrap();
     let url = format!("{}/v1.0/planner/tasks", graph.sim.url());
     let body = json!({"planId": seed::PLAN, "title": "by hand"});
-    let made: Value = graph.http.post(url).bearer_auth(&token).json(&body).send().await.unwrap().json().await.unwrap();
+    let made: Value =
+        graph.http.post(url).bearer_auth(&token).json(&body).send().await.unwrap().json().await.unwrap();
     assert_eq!(made["createdBy"]["user"]["id"], seed::PERSON);
     let url = format!("{}/v1.0/me", graph.sim.url());
     let me: Value = graph.http.get(url).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
@@ -121,7 +128,8 @@ async fn token_endpoints_have_weather_too() {
     control.fault(Fault { matching: Default::default(), effect: Effect::status(500) }).unwrap();
     assert_eq!(client_credentials(&graph, &[]).await.0, 429);
     assert_eq!(client_credentials(&graph, &[]).await.0, 200);
-    let discovery = format!("{}/{}/v2.0/.well-known/openid-configuration", graph.sim.entra_url(), graph.sim.tenant_id());
+    let discovery =
+        format!("{}/{}/v2.0/.well-known/openid-configuration", graph.sim.entra_url(), graph.sim.tenant_id());
     let document: Value = graph.http.get(discovery).send().await.unwrap().json().await.unwrap();
     assert!(document["token_endpoint"].as_str().unwrap().starts_with(&graph.sim.url()));
 }
