@@ -75,7 +75,17 @@ impl App {
         )?;
         let engine = engine_settings(&settings);
         let planner = Planner::new(world, engine, settings.planner.poll_mode, clock.clone(), drain.clone());
-        Ok(Self { settings: Arc::new(settings), clock, rng, credentials, graph, store, tasks, planner, drain })
+        Ok(Self {
+            settings: Arc::new(settings),
+            clock,
+            rng,
+            credentials,
+            graph,
+            store,
+            tasks,
+            planner,
+            drain,
+        })
     }
 
     /// The trigger table.
@@ -97,11 +107,7 @@ impl App {
 
 fn engine_settings(settings: &Settings) -> annika_sync::engine::Settings {
     let graph = &settings.graph;
-    let rate = Rate {
-        start: graph.rate_per_second,
-        max: graph.rate_max,
-        burst: f64::from(graph.rate_burst),
-    };
+    let rate = Rate { start: graph.rate_per_second, max: graph.rate_max, burst: f64::from(graph.rate_burst) };
     annika_sync::engine::Settings { rate, ..annika_sync::engine::Settings::default() }
 }
 

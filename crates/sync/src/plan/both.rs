@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Context, Here, Step, conflict_event, is_nothing};
+use super::{Action, Context, Here, Problem, Step, conflict_event, fail, is_nothing};
 use crate::{
     lens::{self, Document, Field, Fields, SyncStamp, Value, same},
     merge::{Loser, Merged, merge},
@@ -82,6 +82,16 @@ pub(super) fn merge_sides(
             state.base.insert(field, remote_value);
         }
         target.insert(field, value);
+    }
+    let dates = push.contains_key(&Field::Start) || push.contains_key(&Field::Due);
+    if dates && let Err(wrong) = lens::dates_in_order(&target) {
+        let problem = Problem {
+            code: "dates_out_of_order".to_owned(),
+            message: wrong.to_string(),
+            digest: here.digest.clone(),
+            retry_after_ms: 0,
+        };
+        return fail(snapshot.state.clone(), problem, context.now);
     }
     target.retain(|field, value| !is_nothing(value) || here.projection.fields.contains_key(field));
     state.current.clone_from(&target);
@@ -176,6 +186,7 @@ fn push_action(state: &mut TaskState, push: Fields, remote: &Remote, context: &C
     if task.is_none() && details.is_none() {
         return Action::Finish;
     }
+    let push = lens::planner::stored(&push);
     for (field, value) in &push {
         state.intents.retain(|intent| intent.field != *field || !same(*field, &intent.value, value));
         state.intents.push(crate::state::Intent { field: *field, value: value.clone(), at: context.now });

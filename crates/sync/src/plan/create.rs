@@ -66,8 +66,12 @@ pub(super) fn unmapped(
     fields.insert(Field::Plan, Value::Text(plan.clone()));
     state.failure = None;
     state.current.clone_from(&fields);
+    if let Err(wrong) = lens::dates_in_order(&fields) {
+        return fail(state, problem("dates_out_of_order", &wrong.to_string(), &here), context.now);
+    }
     let sent: Fields = fields.into_iter().filter(|(field, _)| !field.is_details()).collect();
     let body = lens::planner::create_body(&sent);
+    let sent = lens::planner::stored(&sent);
     state.create = Some(Create { plan, fields: sent, sent_at: context.now, unresolved: false });
     Step::new(state, Action::Create { body })
 }
