@@ -220,5 +220,8 @@ private {
     IDEMPOTENCY idempotency(hash) = "annika:private:idempotency:{hash}",
         String Json, expires(DAY), Public, "tasks", Cap::Life, Nothing,
         "The answer to an unsafe call, for the case that it comes again.";
+    DEVELOPMENT development() = "annika:private:development",
+        String Text, Life::Persistent, Public, "devkit", Cap::One, Nothing,
+        "Says that the keys of this Redis were made by the development tools, which may remove them.";
 }
 }

@@ -60,6 +60,8 @@ pub struct HostOptions {
     pub drain: Duration,
     /// Whether every line of handler and host is also printed.
     pub echo: bool,
+    /// A file that every line of handler and host is written to; what it held goes.
+    pub log_file: Option<PathBuf>,
     /// The port of a handler that runs already (under a debugger, say): nothing is started or killed.
     pub attach: Option<u16>,
     /// The clock by which timers fire.
@@ -85,6 +87,7 @@ impl Default for HostOptions {
             activity_timeout: Duration::from_secs(240),
             drain: Duration::ZERO,
             echo: false,
+            log_file: None,
             attach: None,
             clock: Arc::new(SystemClock),
         }
@@ -156,7 +159,10 @@ impl FunctionsHost {
         let listener =
             listener.map_err(|why| HostError::io(format!("port {} of 127.0.0.1", options.port), why))?;
         let port = listener.local_addr().map_err(|why| HostError::io("the front end's address", why))?.port();
-        let log = Log::new(options.clock.clone(), options.echo);
+        let file = options.log_file.as_ref().map(|path| {
+            std::fs::File::create(path).map_err(|why| HostError::io(path.display().to_string(), why))
+        });
+        let log = Log::new(options.clock.clone(), options.echo, file.transpose()?);
         for error in &app.errors {
             log.host(
                 Level::Error,

@@ -1,6 +1,7 @@
 //! A Redis or Valkey server of one's own: a free loopback port, a temporary folder, gone when dropped.
 
 mod binary;
+pub mod cli;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
