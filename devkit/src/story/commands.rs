@@ -73,7 +73,6 @@ fn options(args: &AppArgs, log: &Path) -> anyhow::Result<StackOptions> {
     options.graph = GraphOptions::example();
     options.host.inherit_env = false;
     options.host.log_file = Some(log.to_owned());
-    options.host.drain = Duration::from_secs(2);
     let kept = KEPT.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     options.env.extend(kept);
     Ok(options)
