@@ -5,7 +5,7 @@ use annika::{
     host::{self, TriggerError, Triggers},
     telemetry,
 };
-use axum::{Router, routing::get};
+use axum::{Router, http::StatusCode, response::IntoResponse, routing::get};
 use serde_json::{Value, json};
 use std::{
     io::Write,
@@ -100,6 +100,32 @@ async fn a_reply_is_never_empty_and_always_json() {
     }
     let (status, _, reply) = fire(&handler, "ok", "{not json").await;
     assert_eq!((status, reply["Logs"][0].as_str().unwrap().contains("not JSON")), (500, true));
+}
+
+/// A real host took this very form for a success and showed its log lines.
+#[test]
+fn a_real_host_took_our_form_of_reply() {
+    let Some(oracles) = annika_devkit::oracle::path("a_real_host_took_our_form_of_reply") else { return };
+    let text = std::fs::read(oracles.join("golden/real-host/trigger-replies.json")).unwrap();
+    let recorded: Value = serde_json::from_slice(&text).unwrap();
+    let ours = |status, logs: &[&str]| {
+        let logs = logs.iter().map(|line| (*line).to_owned()).collect();
+        let response = host::TriggerReply { status, logs }.into_response();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        let body =
+            futures::executor::block_on(axum::body::to_bytes(response.into_body(), usize::MAX)).unwrap();
+        (kind, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let (kind, body) = ours(StatusCode::OK, &["line one", "line two"]);
+    let same = |row: &&Value| {
+        let reply = &row["reply"];
+        reply["status"] == 200
+            && reply["headers"] == json!([["Content-Type", kind]])
+            && reply["body"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok())
+                == Some(serde_json::from_str(&body).unwrap())
+    };
+    let row = recorded["rows"].as_array().unwrap().iter().find(same).expect("a recorded reply of our form");
+    assert_eq!((&row["outcome"], &row["user_logs"]), (&json!("succeeded"), &json!(["line one", "line two"])));
 }
 
 #[tokio::test]
