@@ -17,34 +17,46 @@ use crate::{
     tasks::TaskError,
 };
 
+/// An error on its way to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// What programs decide by; it never changes its meaning.
+    pub code: &'static str,
+    /// What happened and what to do, for a person.
+    pub detail: String,
+    /// With 422: every rule that was broken.
+    pub errors: Vec<FieldError>,
+    /// Seconds after which the same call may succeed; sent as `Retry-After`.
+    pub retry_after_s: Option<u32>,
+}
+
 /// An error as a client sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(example = json!({
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem, example = json!({
     "type": "urn:annika:problem:task_not_found", "title": "Not Found", "status": 404,
     "detail": "there is no task `agent-task-1`", "code": "task_not_found",
     "instance": "urn:annika:request:0b7f0c1e-8d1f-4d5e-9a64-3f1c5a2b7d90"
 }))]
-pub struct Problem {
+pub struct ProblemBody<'a> {
     /// `urn:annika:problem:` and the code.
-    #[serde(rename = "type")]
-    pub kind: String,
+    r#type: String,
     /// The status in words.
-    pub title: String,
+    title: &'a str,
     /// The HTTP status.
-    pub status: u16,
+    status: u16,
     /// What happened and what to do, for a person.
-    pub detail: String,
+    detail: &'a str,
     /// What programs decide by; it never changes its meaning.
-    pub code: &'static str,
+    code: &'a str,
     /// The request, by its id, as it stands in the logs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub instance: Option<String>,
+    #[schema(required, nullable = false)]
+    instance: Option<String>,
     /// With 422: every rule that was broken.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldError>,
-    /// Seconds after which the same call may succeed; sent as `Retry-After`.
-    #[serde(skip)]
-    pub retry_after_s: Option<u32>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
 }
 
 /// One broken rule.
@@ -70,16 +82,22 @@ impl From<FieldProblem> for FieldError {
 impl Problem {
     /// A problem with this status and code.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            kind: format!("urn:annika:problem:{code}"),
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
-            status: status.as_u16(),
-            detail: detail.into(),
-            code,
-            instance: None,
-            errors: Vec::new(),
-            retry_after_s: None,
-        }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after_s: None }
+    }
+
+    /// The body, with the id of the request where it is known.
+    pub fn body(&self, request_id: Option<&str>) -> Vec<u8> {
+        let body = ProblemBody {
+            r#type: format!("urn:annika:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            instance: request_id.map(|id| format!("urn:annika:request:{id}")),
+            errors: &self.errors,
+        };
+        // Strings and numbers always have a JSON form.
+        serde_json::to_vec(&body).unwrap_or_default()
     }
 
     /// 400: the request cannot be understood.
@@ -197,9 +215,7 @@ impl From<TaskError> for Problem {
 impl IntoResponse for Problem {
     /// The answer; the problem rides along in its extensions, so that the edge can add the request id and log it.
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = (status, Body::from(body)).into_response();
+        let mut response = (self.status, Body::from(self.body(None))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_s {

@@ -8,7 +8,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use crate::error::{FieldError, Problem};
+use crate::error::{FieldError, ProblemBody};
 
 /// What the table of routes starts from.
 #[derive(OpenApi)]
@@ -18,7 +18,7 @@ use crate::error::{FieldError, Problem};
         description = "Tasks for AI agents in Redis, kept the same as Microsoft Planner. Errors are application/problem+json with a stable `code`; every answer carries `x-request-id`. The Functions host asks for its key as `x-functions-key` or `?code=`.",
         license(name = "MIT"),
     ),
-    components(schemas(Problem, FieldError))
+    components(schemas(ProblemBody, FieldError))
 )]
 pub(super) struct Document;
 

@@ -33,18 +33,16 @@ pub(super) async fn identify(State(rng): State<SharedRng>, request: Request, nex
     let id = sent.filter(|id| is_request_id(id)).map_or_else(|| rng.uuid(), str::to_owned);
     let method = request.method().clone();
     let mut response = next.run(request).await;
-    if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
-        if problem.status >= 500 {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        if problem.status.is_server_error() {
             tracing::error!(
-                request_id = %id, method = %method, status = problem.status, code = problem.code,
+                request_id = %id, method = %method, status = problem.status.as_u16(), code = problem.code,
                 "request failed: {}", problem.detail
             );
         }
-        problem.instance = Some(format!("urn:annika:request:{id}"));
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        // The handler's answer had another length.
+        // The answer without the id was shorter.
         response.headers_mut().remove(header::CONTENT_LENGTH);
-        *response.body_mut() = Body::from(body);
+        *response.body_mut() = Body::from(problem.body(Some(&id)));
         response.extensions_mut().insert(problem);
     }
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -19,7 +19,7 @@ use super::{
     request::{Condition, JsonBytes, ReadQuery, RepeatKey, TaskId, has_already},
 };
 use crate::{
-    error::Problem,
+    error::{Problem, ProblemBody},
     tasks::{Filter, LARGEST_PAGE, Page, Stored, USUAL_PAGE},
 };
 
@@ -36,13 +36,14 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 }))]
 pub(super) struct Task {
     /// At most 256 bytes, without colons and control characters; made if it is left out.
+    #[schema(nullable = false)]
     id: Option<String>,
     title: String,
     status: Option<String>,
     /// A fraction: 1 is done. (`percentComplete` is per cent.)
     percent_complete: Option<f64>,
     /// `urgent`, `high`, `normal`, `low`, or Planner's 0 to 10.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     priority: Option<RawText>,
     plan_id: Option<String>,
     bucket_id: Option<String>,
@@ -53,11 +54,11 @@ pub(super) struct Task {
     /// A day or a moment (RFC 3339).
     due_date: Option<String>,
     description: Option<String>,
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<serde_json::Value>>)]
     checklist_items: Option<RawText>,
     /// Anything else.
     #[serde(flatten)]
-    #[schema(value_type = BTreeMap<String, Object>)]
+    #[schema(value_type = BTreeMap<String, serde_json::Value>)]
     others: BTreeMap<String, RawText>,
 }
 
@@ -110,8 +111,8 @@ pub(super) struct Unreadable {
     get, path = "/api/tasks", tag = "tasks", params(ListQuery),
     responses(
         (status = 200, description = "A page.", body = TaskList),
-        (status = 400, description = "The cursor belongs to another list.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Redis does not answer.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The cursor belongs to another list.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not answer.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(
@@ -137,11 +138,11 @@ pub(super) async fn list(
         (status = 201, description = "It is stored, and on its way to Planner.", body = Task, headers(
             ("ETag" = String, description = "For If-Match; the sync's own stamp does not change it."),
             ("Location" = String, description = "Where it is."))),
-        (status = 400, description = "No JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A task with this id exists.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "More than 256 kB.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Rules are broken; `errors` names fields and rules.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Redis does not answer or is full.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "No JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "A task with this id exists.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "More than 256 kB.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "Rules are broken; `errors` names fields and rules.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not answer or is full.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn create(
@@ -161,10 +162,10 @@ pub(super) async fn create(
     responses(
         (status = 200, description = "The task.", body = Task, headers(("ETag" = String))),
         (status = 304, description = "It has not changed."),
-        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "What is stored is no document.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The id is none.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Redis does not answer.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such task.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "What is stored is no document.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The id is none.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not answer.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn read(
@@ -189,11 +190,11 @@ pub(super) async fn read(
     responses(
         (status = 200, description = "Replaced.", body = Task, headers(("ETag" = String))),
         (status = 201, description = "Created.", body = Task, headers(("ETag" = String))),
-        (status = 400, description = "No JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "It was changed since it was read.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "More than 256 kB.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Rules are broken.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Redis does not answer or is full.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "No JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "It was changed since it was read.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "More than 256 kB.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "Rules are broken.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not answer or is full.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn replace(
@@ -217,11 +218,11 @@ pub(super) async fn replace(
         ("If-Match" = Option<String>, Header, description = "Only if the task has this ETag.")),
     responses(
         (status = 200, description = "The task as it is now.", body = Task, headers(("ETag" = String))),
-        (status = 400, description = "No JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such task.", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "It was changed since it was read.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The result would break rules.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Redis does not answer or is full.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "No JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such task.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "It was changed since it was read.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The result would break rules.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not answer or is full.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn patch(
@@ -241,9 +242,9 @@ pub(super) async fn patch(
         ("If-Match" = Option<String>, Header, description = "Only if the task has this ETag.")),
     responses(
         (status = 204, description = "It is deleted."),
-        (status = 404, description = "There never was one within 30 days.", body = Problem, content_type = "application/problem+json"),
-        (status = 412, description = "It was changed since it was read.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Redis does not answer.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There never was one within 30 days.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "It was changed since it was read.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not answer.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn delete(

@@ -177,9 +177,8 @@ impl Family {
     /// The parameters that `key` has by this pattern, or `None` if it does not follow it.
     pub fn parse<'k>(&self, key: &'k str) -> Option<Vec<&'k str>> {
         let mut found = Vec::new();
-        let mut segments = self.pattern.split(':');
         let mut rest = Some(key);
-        while let Some(segment) = segments.next() {
+        for segment in self.pattern.split(':') {
             let here = rest?;
             if segment.ends_with("*}") {
                 return (!here.is_empty()).then(|| {

@@ -117,14 +117,14 @@ async fn listen(
     mut incoming: mpsc::Receiver<PushInfo>,
     events: &mpsc::Sender<Push>,
 ) {
-    // What could not be queued, a broken connection among it, is only known by these flags.
     let mut ping = clock.sleep(PING_EVERY);
-    loop {
+    // What could not be queued, the end of the connection among it, is only known by the flags.
+    while !(pushes.broken.load(Ordering::Acquire) && incoming.is_empty()) {
         let info = tokio::select! {
             info = incoming.recv() => info,
             () = &mut ping => {
                 let pong: redis::RedisResult<Value> = redis::cmd("PING").query_async(&mut connection).await;
-                if pong.is_err() || pushes.broken.load(Ordering::Acquire) {
+                if pong.is_err() {
                     return;
                 }
                 ping = clock.sleep(PING_EVERY);

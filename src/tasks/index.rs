@@ -17,13 +17,17 @@ const LONGEST_VALUE: usize = 128;
 const NOT_STARTED: &str = "not_started";
 const IN_PROGRESS: &str = "in_progress";
 const COMPLETED: &str = "completed";
+const PROGRESS: [&str; 3] = [NOT_STARTED, IN_PROGRESS, COMPLETED];
 
 /// The index keys that a document belongs to, sorted; joined by newlines they are what `reindex` wants.
 ///
-/// A document that the lens cannot read belongs to the list of all tasks alone.
+/// A document that says nothing of progress has not been started. One that the lens cannot read belongs to the list
+/// of all tasks, and to that of its status word, alone.
 pub fn index_entries(document: &Document) -> Vec<String> {
     let mut entries = BTreeSet::from([all()]);
+    let (mut progress, mut readable) = (None, false);
     if let Ok(projection) = lens::project(document, None) {
+        readable = true;
         if let Some(Value::Text(plan)) = projection.fields.get(&Field::Plan) {
             entries.insert(of_plan(plan));
         }
@@ -33,15 +37,19 @@ pub fn index_entries(document: &Document) -> Vec<String> {
         let names = projection.unresolved.iter().filter(|(field, _)| *field == Field::Assignees);
         entries.extend(names.take(MOST_ASSIGNEES).map(|(_, name)| of_assignee(name)));
         if let Some(Value::Number(percent)) = projection.fields.get(&Field::Percent) {
-            entries.insert(of_status(match percent {
+            progress = Some(match percent {
                 ..=0 => NOT_STARTED,
                 1..=99 => IN_PROGRESS,
                 100.. => COMPLETED,
-            }));
+            });
         }
     }
-    if let Some(word) = status_word(document) {
-        entries.insert(of_status(&word));
+    // Where percent and status word contradict each other, the lens has decided.
+    let word = status_word(document).filter(|word| progress.is_none() || !PROGRESS.contains(&word.as_str()));
+    entries.extend(progress.map(of_status));
+    entries.extend(word.as_deref().map(of_status));
+    if progress.is_none() && word.is_none() && readable {
+        entries.insert(of_status(NOT_STARTED));
     }
     entries.into_iter().collect()
 }
@@ -49,7 +57,8 @@ pub fn index_entries(document: &Document) -> Vec<String> {
 /// The document's own status word, which may be one that Planner does not know.
 fn status_word(document: &Document) -> Option<String> {
     let word = String::deserialize(document.get("status")?).ok()?;
-    (!word.trim().is_empty()).then_some(word)
+    let word = word.trim().to_lowercase();
+    (!word.is_empty()).then_some(word)
 }
 
 /// The index of every task.

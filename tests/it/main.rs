@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests run against real processes in real time")]
 
+mod api;
 mod entra;
 mod fake;
 mod functions;
@@ -9,3 +10,4 @@ mod graph_client;
 mod host;
 mod keys;
 mod store;
+mod tasks;

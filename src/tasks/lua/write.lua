@@ -42,6 +42,9 @@ local json = false
 local current = redis.pcall('GET', document)
 if type(current) == 'table' then
   local kind = redis.call('TYPE', document)['ok']
+  if kind == 'string' or kind == 'none' then
+    return current -- refused for another reason than its type
+  end
   if kind ~= 'ReJSON-RL' then
     return redis.error_reply('WRONGTYPE the document of this task is a ' .. kind)
   end
@@ -67,7 +70,12 @@ if delete then
   redis.call('HSET', KEYS[2], 'del', 1)
 else
   if json then
+    -- KEEPTTL is for strings only.
+    local ttl = redis.call('PTTL', document)
     redis.call('JSON.SET', document, '$', ARGV[4])
+    if ttl > 0 then
+      redis.call('PEXPIRE', document, ttl)
+    end
   else
     redis.call('SET', document, ARGV[4], 'KEEPTTL')
   end
