@@ -1,4 +1,5 @@
 //! What development needs around the handler: host emulator, Graph and Entra simulators, Redis launcher, scenarios.
 
+pub mod graph;
 pub mod oracle;
 pub mod redis_server;

@@ -1,0 +1,94 @@
+//! The little of the directory that Planner's clients need: users, groups, `/me`, the organisation.
+
+use serde_json::{Value, json};
+
+use super::{
+    answer::{Answer, GraphError},
+    planner::{self, Actor, Call, Context},
+};
+
+/// Answers a call below `/users`, `/groups`, `/me` or `/organization`.
+pub fn handle(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphError> {
+    let lower: Vec<String> = call.segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let set = lower.first().map(String::as_str).unwrap_or_default();
+    let tail: Vec<&str> = lower.iter().skip(1).map(String::as_str).collect();
+    // Ids keep their letters; only names are compared without regard to case.
+    let id = call.segments.get(1).map(String::as_str).unwrap_or_default();
+    if call.method != "GET" {
+        return Err(GraphError::wrong_method());
+    }
+    match (set, tail.as_slice()) {
+        ("me", rest) => {
+            let Actor::Person(user) = context.actor else {
+                return Err(GraphError::bad_request(
+                    "/me request is only valid with delegated authentication flow.",
+                ));
+            };
+            let user = user.clone();
+            user_part(context, call, &user, rest)
+        }
+        ("users", []) => Ok(list(context, "users", context.store.users.values().cloned().collect())),
+        ("users", [_, rest @ ..]) => {
+            let user = find_user(context, id).ok_or_else(|| GraphError::no_directory_object(id))?;
+            user_part(context, call, &user, rest)
+        }
+        ("groups", []) => Ok(list(context, "groups", context.store.groups.values().cloned().collect())),
+        ("groups", [_]) => one(context, "groups", context.store.groups.get(id), id),
+        ("groups", [_, "members"]) => {
+            if !context.store.groups.contains_key(id) {
+                return Err(GraphError::no_directory_object(id));
+            }
+            let members = context.store.users.values().map(|user| {
+                let mut user = user.clone();
+                user["@odata.type"] = json!("#microsoft.graph.user");
+                user
+            });
+            Ok(list(context, "directoryObjects", members.collect()))
+        }
+        ("groups", [_, "planner", "plans"]) => planner::plans_of_group(context, call, id),
+        ("organization", []) => Ok(list(
+            context,
+            "organization",
+            vec![json!({"id": id_of_organization(), "displayName": "Contoso"})],
+        )),
+        _ => Err(GraphError::no_segment(call.segments.last().map(String::as_str).unwrap_or_default())),
+    }
+}
+
+fn id_of_organization() -> &'static str {
+    super::TENANT_ID
+}
+
+fn user_part(
+    context: &mut Context<'_>,
+    call: &Call,
+    user: &str,
+    rest: &[&str],
+) -> Result<Answer, GraphError> {
+    match rest {
+        [] => one(context, "users", context.store.users.get(user), user),
+        ["planner", "tasks"] => planner::tasks_of_user(context, call, user),
+        [.., last] => Err(GraphError::no_segment(last)),
+    }
+}
+
+/// A user by id or by user principal name.
+fn find_user(context: &Context<'_>, key: &str) -> Option<String> {
+    if context.store.users.contains_key(key) {
+        return Some(key.to_owned());
+    }
+    context.store.users.iter().find_map(|(id, user)| {
+        let name = user.get("userPrincipalName").and_then(Value::as_str)?;
+        name.eq_ignore_ascii_case(key).then(|| id.clone())
+    })
+}
+
+fn one(context: &Context<'_>, set: &str, found: Option<&Value>, id: &str) -> Result<Answer, GraphError> {
+    let mut body = found.cloned().ok_or_else(|| GraphError::no_directory_object(id))?;
+    body["@odata.context"] = json!(format!("{}/$metadata#{set}/$entity", context.base));
+    Ok(Answer::json(200, body))
+}
+
+fn list(context: &Context<'_>, set: &str, value: Vec<Value>) -> Answer {
+    Answer::json(200, json!({"@odata.context": format!("{}/$metadata#{set}", context.base), "value": value}))
+}
