@@ -1,6 +1,7 @@
 //! A Redis or Valkey server of one's own: a free loopback port, a temporary folder, gone when dropped.
 
 mod binary;
+mod redis_json;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -11,6 +12,7 @@ use std::{
 };
 
 pub use binary::find;
+pub use redis_json::redis_json_module;
 
 const START_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -65,6 +67,12 @@ pub enum RedisServerError {
         what: &'static str,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// The stand-in for RedisJSON could not be compiled.
+    #[error("the C compiler refused the RedisJSON stand-in: {why}")]
+    Compile {
+        /// What the compiler said.
+        why: String,
     },
     /// The server answered with an error, or not at all.
     #[error("the Redis server answered: {0}")]
