@@ -5,6 +5,7 @@ mod redis_json;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -260,11 +261,14 @@ impl RedisServer {
         }
         command.args(&self.options.args);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // A Ctrl-C on the terminal is for its owner, who may still need the server to drain.
+        command.process_group(0);
         let io = |what| move |source| RedisServerError::Io { what, source };
         let server = command.spawn().map_err(io("starting the Redis server"))?;
         let pid = server.id();
         let guard = Command::new("sh")
             .args(["-c", "read -r _; kill -9 \"$0\" 2>/dev/null", &pid.to_string()])
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
