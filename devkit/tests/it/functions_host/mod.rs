@@ -3,6 +3,8 @@
 mod envelopes;
 mod golden;
 mod processes;
+mod proxied;
 mod routing;
 mod schedules;
 mod staged;
+mod wire;
