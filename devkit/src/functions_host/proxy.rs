@@ -68,6 +68,8 @@ enum Failure {
     Client(String),
     /// The response cannot be handed on: no further try.
     Final(String),
+    /// The front end's time is up.
+    Late,
 }
 
 impl From<WireError> for Failure {
@@ -93,17 +95,22 @@ impl Proxied<'_> {
         let mut upload = Upload { framing: self.head.framing, taken: 0, started: false, broken: None };
         let answered = tokio::select! {
             answered = self.ask(client, pool, &mut upload, &mut sent) => answered,
-            () = pause(self.limits.front_end) => {
-                return self.fail(client, 504, "the front end's time is up".to_owned(), sent).await;
-            }
+            () = pause(self.limits.front_end) => Err(Failure::Late),
         };
         match answered {
-            Ok((connection, response)) => self.hand_back(client, pool, connection, response, sent).await,
+            Ok((connection, response)) => {
+                let rest = &mut upload;
+                self.hand_back(client, pool, connection, response, sent, rest).await
+            }
             Err(Failure::Client(why)) => {
                 Exchange { status: None, error: Some(why), sent, keep: false, reset: true }
             }
-            Err(Failure::Again(why)) => self.fail(client, 500, why.to_string(), sent).await,
-            Err(Failure::Final(why)) => self.fail(client, 500, why, sent).await,
+            Err(Failure::Again(why)) => self.fail(client, 500, why.to_string(), sent, &mut upload).await,
+            Err(Failure::Final(why)) => self.fail(client, 500, why, sent, &mut upload).await,
+            Err(Failure::Late) => {
+                let why = "the front end's time is up".to_owned();
+                self.fail(client, 504, why, sent, &mut upload).await
+            }
         }
     }
 
@@ -237,17 +244,20 @@ impl Proxied<'_> {
         mut from: Connection,
         response: ResponseHead,
         sent: usize,
+        upload: &mut Upload,
     ) -> Exchange {
         let has_length = response.headers.all("content-length").any(|value| value != b"0");
         let mut framing = match response.framing(&self.head.method) {
             Ok(framing) => framing,
-            Err(why) => return self.fail(client, 500, why.to_string(), sent).await,
+            Err(why) => return self.fail(client, 500, why.to_string(), sent, upload).await,
         };
         if let Some(why) = unusable(&response) {
-            return self.fail(client, 500, why, sent).await;
+            return self.fail(client, 500, why, sent, upload).await;
         }
         if response.status == 204 && has_length {
-            return self.fail(client, 500, "Response status code 204 with a body".to_owned(), sent).await;
+            return self
+                .fail(client, 500, "Response status code 204 with a body".to_owned(), sent, upload)
+                .await;
         }
         let reusable = response.keeps_alive(framing);
         let chunked = matches!(framing, Framing::Chunked | Framing::UntilClose) && !self.head.old;
@@ -296,20 +306,28 @@ impl Proxied<'_> {
                 Exchange { status: Some(response.status), error: None, sent, keep, reset: false }
             }
             // Nothing went out yet: the client can still be told.
-            Some(why) if head.is_some() => self.fail(client, 500, why, sent).await,
+            Some(why) if head.is_some() => self.fail(client, 500, why, sent, upload).await,
             Some(why) => {
                 Exchange { status: Some(response.status), error: Some(why), sent, keep: false, reset: true }
             }
         }
     }
 
-    /// Answers with an empty body.
-    async fn fail(&self, client: &mut Connection, status: u16, why: String, sent: usize) -> Exchange {
-        // What is left of an upload would be read as the next request.
-        let keep = self.head.keep_alive && self.head.framing == Framing::Empty;
+    /// Answers with an empty body and reads what is left of the upload.
+    async fn fail(
+        &self,
+        client: &mut Connection,
+        status: u16,
+        why: String,
+        sent: usize,
+        upload: &mut Upload,
+    ) -> Exchange {
+        let too_large = matches!(upload.framing, Framing::Length(length) if length > BODY_LIMIT);
+        let keep = self.head.keep_alive && !too_large;
         let answer = empty_response(status, self.head.method == "HEAD", keep, self.date);
         let told = client.send(&answer).await.is_ok();
-        Exchange { status: told.then_some(status), error: Some(why), sent, keep: keep && told, reset: false }
+        let goes_on = told && keep && upload.broken.is_none() && client.drain(&mut upload.framing).await;
+        Exchange { status: told.then_some(status), error: Some(why), sent, keep: goes_on, reset: false }
     }
 
     /// Whether the request carries headers that describe a body, though there is none.
@@ -332,7 +350,7 @@ impl Proxied<'_> {
             if is_dropped(name) {
                 continue;
             }
-            if value.iter().any(|byte| !byte.is_ascii() || (*byte < b' ' && *byte != b'\t')) {
+            if !value.is_ascii() {
                 return Err(Failure::Again(WireError::Invalid(
                     "Request headers must contain only ASCII characters.".to_owned(),
                 )));

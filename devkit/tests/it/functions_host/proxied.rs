@@ -7,6 +7,7 @@ use super::{
 };
 use annika_devkit::functions_host::{FunctionsHost, HostOptions, InvocationOutcome};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -67,7 +68,10 @@ async fn trigger_replies() {
             if before == 1 {
                 assert!(request.starts_with(b"GET /elsewhere2 HTTP/1.1\r\n"));
                 let body = "{\"Logs\":[\"after redirect\"]}";
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
                 return Reply::Bytes(head.into_bytes());
             }
             if reply["closeconn"] == true {
@@ -77,7 +81,8 @@ async fn trigger_replies() {
                 return Reply::Bytes(latin1(raw));
             }
             let body = reply["body"].as_str().unwrap();
-            let mut head = format!("HTTP/1.1 {} {}\r\n", reply["status"], reply["reason"].as_str().unwrap_or("X"));
+            let mut head =
+                format!("HTTP/1.1 {} {}\r\n", reply["status"], reply["reason"].as_str().unwrap_or("X"));
             for header in reply["headers"].as_array().unwrap() {
                 head += &format!("{}: {}\r\n", header[0].as_str().unwrap(), header[1].as_str().unwrap());
             }
@@ -91,13 +96,16 @@ async fn trigger_replies() {
         let got = match outcome {
             InvocationOutcome::Succeeded { logs } => json!(["succeeded", logs, ""]),
             InvocationOutcome::Failed { error } => json!(["failed", [], error.split(':').next().unwrap()]),
-            InvocationOutcome::NeverCompleted { .. } => json!(["hangs until functionTimeout, then failed", [], ""]),
+            InvocationOutcome::NeverCompleted { .. } => {
+                json!(["hangs until functionTimeout, then failed", [], ""])
+            }
         };
         // The host's text begins with the exception's type and goes on with a stack trace.
         let error = row["error"].as_str().unwrap_or("").split_once(": ").map_or("", |(_, text)| text);
         let error = error.split(':').next().unwrap().split(" --->").next().unwrap();
         let got_error = got[2].as_str().unwrap().to_owned();
-        let same_error = if error.starts_with("An error") { got_error.starts_with(error) } else { got_error == error };
+        let same_error =
+            if error.starts_with("An error") { got_error.starts_with(error) } else { got_error == error };
         tally.check(
             &row["reply"].to_string(),
             &json!([got[0], got[1], same_error]),
@@ -146,7 +154,10 @@ fn shown(messages: &[Message]) -> Vec<Value> {
 fn out_of_scope(row: &Value) -> Option<&'static str> {
     let case = row["case"].as_str().unwrap();
     let request = row["request_in"].as_str().unwrap().to_ascii_lowercase();
-    if request.contains("websocket") || case.contains("101") || case.contains("upgrade") && !case.contains("hop") {
+    if request.contains("websocket")
+        || case.contains("101")
+        || case.contains("upgrade") && !case.contains("hop")
+    {
         return Some("WebSockets, which Functions does not support");
     }
     if case.contains("activity timeout") || case.contains("waits 3 s") {
@@ -172,9 +183,11 @@ struct Replayed {
 async fn replay(row: Value, reply: Option<Reply>, answer_from: usize) -> Replayed {
     let handler = match reply {
         Some(reply) => Some(
-            RawHandler::start(move |_, before| {
-                if before < answer_from { Reply::Close } else { reply.clone() }
-            })
+            RawHandler::start(
+                move |_, before| {
+                    if before < answer_from { Reply::Close } else { reply.clone() }
+                },
+            )
             .await,
         ),
         None => None,
@@ -197,13 +210,15 @@ async fn replay(row: Value, reply: Option<Reply>, answer_from: usize) -> Replaye
     for piece in &then {
         client.send(&latin1(&expand_runs(piece["bytes"].as_str().unwrap()))).await;
     }
-    let (more, all) = client.read(expected - responses.len(), &method).await;
+    let rest = client.read(expected - responses.len(), &method);
+    let (more, all) = tokio::time::timeout(Duration::from_secs(20), rest).await.unwrap_or_default();
     responses.extend(more);
     complete &= all;
     let closes = row["client_connection"] != "still open";
     let closed = closes && client.is_closed().await;
     let requests = handler.as_ref().map(RawHandler::requests).unwrap_or_default();
-    let requests = requests.iter().map(|raw| parse(raw, false, true).map(|(message, _, _)| message).unwrap_or_default());
+    let requests =
+        requests.iter().map(|raw| parse(raw, false, true).map(|(message, _, _)| message).unwrap_or_default());
     let replayed = Replayed {
         requests: requests.collect(),
         connections: handler.as_ref().map_or(0, RawHandler::connections),
@@ -215,16 +230,37 @@ async fn replay(row: Value, reply: Option<Reply>, answer_from: usize) -> Replaye
     replayed
 }
 
+/// The one row that describes its bytes instead of holding them.
+fn write_out_headers(row: &mut Value) {
+    let many: String = (1..=99).map(|number| format!("X-{number}: v\r\n")).collect();
+    let own = format!(
+        "X-Azure-Functions-HostVersion: 4.1037.0.0\r\nX-Azure-Functions-InvocationId: {ID}\r\nx-ms-invocation-id: {ID}\r\n"
+    );
+    let forwarded =
+        "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Host: localhost\r\nX-Forwarded-Proto: http\r\n";
+    row["request_in"] = json!(format!("GET /x HTTP/1.1\r\nHost: localhost\r\n{many}\r\n"));
+    row["request_out"] = json!(format!("GET /x HTTP/1.1\r\nHost: 127.0.0.1:1\r\n{many}{own}{forwarded}\r\n"));
+}
+
 #[tokio::test]
 async fn proxied_requests() {
     let name = "proxied-requests.json";
     let Some(file) = load(name) else { return };
     let mut tally = Tally::new(name);
     let mut running = Vec::new();
-    for row in vectors(&file) {
+    for mut row in vectors(&file) {
+        let reply = match row["case"].as_str().unwrap() {
+            // The recording's handler answers this one in its own way.
+            "method HEAD" => b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nX-A: b\r\n\r\n".to_vec(),
+            "100 headers" => {
+                write_out_headers(&mut row);
+                OK.to_vec()
+            }
+            _ => OK.to_vec(),
+        };
         match out_of_scope(&row) {
             Some(reason) => tally.skip(reason),
-            None => running.push((row.clone(), tokio::spawn(replay(row, Some(Reply::Bytes(OK.to_vec())), 0)))),
+            None => running.push((row.clone(), tokio::spawn(replay(row, Some(Reply::Bytes(reply)), 0)))),
         }
     }
     for (row, run) in running {
@@ -332,7 +368,10 @@ async fn a_client_that_leaves_closes_the_request() {
         } else {
             drop(client);
         }
-        let record = eventually("the exchange ends", || host.invocations().pop().filter(|record| record.ended.is_some())).await;
+        let record = eventually("the exchange ends", || {
+            host.invocations().pop().filter(|record| record.ended.is_some())
+        })
+        .await;
         assert_eq!((record.status, record.sent), (None, 1));
     }
     host.stop().await;
