@@ -7,4 +7,5 @@ mod proxied;
 mod routing;
 mod schedules;
 mod staged;
+mod timers;
 mod wire;
