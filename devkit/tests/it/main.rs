@@ -1,3 +1,4 @@
 //! The devkit's own tests, as one binary.
 
+#[cfg(test)]
 mod functions_host;

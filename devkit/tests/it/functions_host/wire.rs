@@ -201,7 +201,7 @@ pub async fn read_until(
         if messages.len() == count || at_end {
             return (messages.clone(), messages.len() == count);
         }
-        let mut piece = [0_u8; 65536];
+        let mut piece = vec![0_u8; 65536];
         match stream.read(&mut piece).await {
             Ok(0) | Err(_) => at_end = true,
             Ok(read) => ahead.extend_from_slice(&piece[..read]),
@@ -240,7 +240,7 @@ impl RawClient {
             if let Some(at) = find(&self.ahead, wanted) {
                 return self.ahead.drain(..at + wanted.len()).collect();
             }
-            let mut piece = [0_u8; 4096];
+            let mut piece = vec![0_u8; 4096];
             let read = self.stream.read(&mut piece).await.unwrap();
             assert!(read > 0, "the connection ended before {:?}", String::from_utf8_lossy(wanted));
             self.ahead.extend_from_slice(&piece[..read]);
