@@ -8,7 +8,10 @@ use super::{BATCH, Engine};
 use crate::{
     etag,
     plan::is_held,
-    world::{GraphOutcome, GraphRequest, KnownPlan, Observation, OpenCreate, PlanList, StoreError, World},
+    world::{
+        GraphOutcome, GraphRequest, KnownPlan, Observation, OpenCreate, PlanList, SeenDetails, StoreError,
+        World,
+    },
 };
 
 /// After a list lacked a known task, its plan is listed again this soon.
@@ -54,7 +57,7 @@ impl<W: World> Engine<W> {
 
     /// Lists one plan, only to see whether Graph answers.
     async fn probe(&self) {
-        let Ok(plans) = self.world.plans().await else { return };
+        let Ok(plans) = self.world.plans(true).await else { return };
         let Some(plan) = plans.synced.first() else {
             self.graph_answered(true);
             return;
@@ -71,7 +74,7 @@ impl<W: World> Engine<W> {
 
     /// Lists every synced plan (or `only` these) once.
     pub(super) async fn poll_once(&self, only: Option<&[String]>) -> Result<(), StoreError> {
-        let plans = self.world.plans().await?;
+        let plans = self.world.plans(true).await?;
         {
             let mut shared = self.shared();
             shared.report.plans = plans.synced.len();
@@ -175,7 +178,10 @@ impl<W: World> Engine<W> {
             match outcome {
                 GraphOutcome::Answer { status: 200, body: Some(body), .. } => {
                     if let Some(etag) = body.get("@odata.etag").and_then(Json::as_str) {
-                        seen.push((id.clone(), etag.to_owned()));
+                        let fields = crate::lens::planner::fields(&Json::Null, Some(&body));
+                        let empty =
+                            fields.iter().all(|(field, value)| !field.is_details() || value.is_empty());
+                        seen.push(SeenDetails { planner_id: id.clone(), etag: etag.to_owned(), empty });
                     }
                 }
                 GraphOutcome::Answer { status: 429, retry_after, .. } => throttled = Some(retry_after),
