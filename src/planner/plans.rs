@@ -87,8 +87,12 @@ impl PlanSources {
         match graph.group_plans(id).await {
             ListOutcome::Complete(plans) => {
                 let ids = plans.iter().filter_map(|plan| plan.get("id").and_then(Json::as_str));
-                group =
-                    Group { plans: ids.map(str::to_owned).collect(), problem: None, ask_at: now + GROUP_MS };
+                group = Group {
+                    plans: ids.map(str::to_owned).collect(),
+                    problem: None,
+                    ask_at: now + GROUP_MS,
+                    read: true,
+                };
             }
             ListOutcome::Failed { status, .. } => {
                 group.problem = Some(format!("the plans of group {id} were refused with {status}"));
