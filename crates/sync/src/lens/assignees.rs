@@ -45,10 +45,12 @@ fn id_of(text: &str) -> Option<String> {
 /// The ids and the names in some texts.
 fn sorted(texts: Vec<String>) -> (Ids, Vec<String>) {
     let mut names = Vec::new();
-    let ids = texts.into_iter().filter_map(|text| id_of(&text).or_else(|| {
-        names.push(text);
-        None
-    }));
+    let ids = texts.into_iter().filter_map(|text| {
+        id_of(&text).or_else(|| {
+            names.push(text);
+            None
+        })
+    });
     (ids.collect(), names)
 }
 
@@ -100,7 +102,9 @@ pub(crate) fn read(doc: &Document, base: Option<&Ids>) -> Result<Assigned, Field
     }
     let mut changed: Vec<_> = lists.iter().filter(|(_, ids)| ids != base).cloned().collect();
     let list_changed = !changed.is_empty();
-    let Some((winner, mut value)) = (if list_changed { Some(changed.remove(0)) } else { lists.first().cloned() }) else {
+    let Some((winner, mut value)) =
+        (if list_changed { Some(changed.remove(0)) } else { lists.first().cloned() })
+    else {
         return Ok(said);
     };
     said.losers.extend(changed.into_iter().filter(|(name, ids)| *name != winner && *ids != value));
@@ -126,10 +130,14 @@ pub(crate) fn read(doc: &Document, base: Option<&Ids>) -> Result<Assigned, Field
 
 /// Writes the set into every member that is there; names stay.
 pub(crate) fn write(doc: &mut Document, target: &Ids) {
-    let present: Vec<&'static str> = members(Field::Assignees).iter().copied().filter(|name| doc.get(name).is_some()).collect();
+    let present: Vec<&'static str> =
+        members(Field::Assignees).iter().copied().filter(|name| doc.get(name).is_some()).collect();
     let singles: Vec<_> = ASSIGNEE_IDS.iter().filter(|name| doc.get(name).is_some()).collect();
     for name in &singles {
-        let Some(Ok(text)) = doc.get(name).map(|raw| serde_json::from_str::<Option<String>>(raw.get())) else { continue };
+        let Some(Ok(text)) = doc.get(name).map(|raw| serde_json::from_str::<Option<String>>(raw.get()))
+        else {
+            continue;
+        };
         let held = text.as_deref().and_then(id_of);
         let is_name = held.is_none() && text.is_some_and(|text| !text.trim().is_empty());
         let fits = match &held {
@@ -152,7 +160,8 @@ pub(crate) fn write(doc: &mut Document, target: &Ids) {
             doc.set_raw(name, raw);
         }
     }
-    let expressed = |doc: &Document| read(doc, None).ok().and_then(|said| said.value).unwrap_or_default() == *target;
+    let expressed =
+        |doc: &Document| read(doc, None).ok().and_then(|said| said.value).unwrap_or_default() == *target;
     if expressed(doc) {
         return;
     }
@@ -188,4 +197,3 @@ fn rewritten(raw: &RawValue, target: &Ids) -> Option<Box<RawValue>> {
         (_, all) => all.iter().copied().collect(),
     }))
 }
-

@@ -19,7 +19,11 @@ pub(crate) type Items = BTreeMap<String, ChecklistItem>;
 /// One element of a list as it is written.
 enum Entry {
     Text(String),
-    Object { members: Members, id: Option<String>, title: String },
+    Object {
+        members: Members,
+        id: Option<String>,
+        title: String,
+    },
     /// A blank element: it says nothing and stays where it is.
     Blank,
 }
@@ -85,11 +89,21 @@ pub(crate) fn is_guid(text: &str) -> bool {
 /// A GUID (RFC 9562 version 8) from a text: the same text always has the same one.
 fn derived_guid(kind: &str, text: &str, repeat: usize) -> String {
     let digest = Sha256::digest(format!("annika checklist item\n{kind}\n{repeat}\n{text}"));
-    let mut hex: Vec<char> = digest[..16].iter().flat_map(|byte| format!("{byte:02x}").chars().collect::<Vec<_>>()).collect();
-    hex[12] = '8';
-    hex[16] = ['8', '9', 'a', 'b'][(digest[8] & 3) as usize];
-    let part = |range: std::ops::Range<usize>| hex[range].iter().collect::<String>();
-    format!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
+    let mut guid = String::with_capacity(36);
+    for (at, byte) in digest.iter().take(16).enumerate() {
+        let byte = match at {
+            6 => byte & 0x0f | 0x80,
+            8 => byte & 0x3f | 0x80,
+            _ => *byte,
+        };
+        if matches!(at, 4 | 6 | 8 | 10) {
+            guid.push('-');
+        }
+        for digit in [byte >> 4, byte & 0x0f] {
+            guid.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
+    guid
 }
 
 /// Reads the elements of a list. `known` holds the ids that Planner uses for this task: old ones are no GUIDs.
@@ -148,23 +162,23 @@ fn assign_keys(elements: &mut [Element], known: &BTreeSet<&str>) {
             _ => None,
         })
         .collect();
+    let mut repeats: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for (element, key) in elements.iter_mut().zip(keys) {
         let (kind, text) = match &element.entry {
             Entry::Blank => continue,
-            Entry::Object { id: Some(id), .. } => ("id", id.as_str()),
-            Entry::Object { title, .. } | Entry::Text(title) => ("title", title.as_str()),
+            Entry::Object { id: Some(id), .. } => ("id", id),
+            Entry::Object { title, .. } | Entry::Text(title) => ("title", title),
         };
-        let key = key.unwrap_or_else(|| {
-            let mut repeat = 0;
+        element.key = key.or_else(|| {
+            let repeat = repeats.entry((kind, text.clone())).or_default();
             loop {
-                let key = derived_guid(kind, text, repeat);
+                let key = derived_guid(kind, text, *repeat);
+                *repeat += 1;
                 if taken.insert(key.clone()) {
-                    return key;
+                    return Some(key);
                 }
-                repeat += 1;
             }
         });
-        element.key = Some(key);
     }
 }
 

@@ -70,10 +70,7 @@ impl Field {
 
     /// True where the field can be empty on both sides. A `null` in any other field says nothing.
     pub fn is_nullable(self) -> bool {
-        matches!(
-            self,
-            Field::Start | Field::Due | Field::Assignees | Field::Description | Field::Checklist
-        )
+        matches!(self, Field::Start | Field::Due | Field::Assignees | Field::Description | Field::Checklist)
     }
 }
 

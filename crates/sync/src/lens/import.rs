@@ -64,5 +64,8 @@ fn checklist(details: &Json) -> Json {
     let mut items: Vec<_> = planner::checklist_entries(details).collect();
     let hint = |item: &Json| item.get("orderHint").and_then(Json::as_str).unwrap_or_default().to_owned();
     items.sort_by_key(|(_, _, entry)| hint(entry));
-    items.into_iter().map(|(id, item, _)| json!({"id": id, "title": item.title, "checked": item.checked})).collect()
+    items
+        .into_iter()
+        .map(|(id, item, _)| json!({"id": id, "title": item.title, "checked": item.checked}))
+        .collect()
 }

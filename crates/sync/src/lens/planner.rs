@@ -127,7 +127,10 @@ pub fn create_body(fields: &Fields) -> Json {
         }
         match (field, value) {
             (Field::Assignees, Value::Set(ids)) => {
-                body.insert("assignments".to_owned(), ids.iter().map(|id| (id.clone(), assignment())).collect());
+                body.insert(
+                    "assignments".to_owned(),
+                    ids.iter().map(|id| (id.clone(), assignment())).collect(),
+                );
             }
             (field, value) => {
                 if let (Some(name), Some(json)) = (task_member(*field), scalar(value)) {

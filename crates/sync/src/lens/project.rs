@@ -41,6 +41,9 @@ pub(crate) enum Reading {
 /// from `base` counts; if both do, snake_case before camelCase and percent before status, and the other stands in
 /// [`Projection::losers`]. Without a base, empty and 0 % count as unchanged.
 ///
+/// Old checklist ids of Planner are no GUIDs; they are recognised by standing in `base`. Where nothing was agreed yet
+/// but Planner's values are known, pass those.
+///
 /// # Errors
 /// [`DocumentError::Field`] with the first member that cannot be read, and the rule it breaks.
 pub fn project(doc: &Document, base: Option<&Fields>) -> Result<Projection, DocumentError> {
@@ -83,8 +86,14 @@ fn read_assignees(
         _ => None,
     };
     let said = assignees::read(doc, base)?;
-    projection.unresolved.extend(said.names.into_iter().map(|name| (Field::Assignees, name)));
-    let losers = said.losers.into_iter().map(|(name, ids)| (Field::Assignees, name.to_owned(), Value::Set(ids)));
+    for name in said.names {
+        let name = (Field::Assignees, name);
+        if !projection.unresolved.contains(&name) {
+            projection.unresolved.push(name);
+        }
+    }
+    let losers =
+        said.losers.into_iter().map(|(name, ids)| (Field::Assignees, name.to_owned(), Value::Set(ids)));
     projection.losers.extend(losers);
     if said.contradiction {
         projection.disagreeing.push(Field::Assignees);
@@ -176,7 +185,8 @@ fn read_spellings(
     };
     let unchanged = base.or(unchanged.as_ref());
     let changed = |value: &Value| unchanged.is_none_or(|unchanged| !same(field, value, unchanged));
-    let Some(winner) = said.iter().position(|(_, value)| changed(value)).or((!said.is_empty()).then_some(0)) else {
+    let Some(winner) = said.iter().position(|(_, value)| changed(value)).or((!said.is_empty()).then_some(0))
+    else {
         return Ok(None);
     };
     let (_, value) = said.swap_remove(winner);
@@ -213,7 +223,11 @@ pub(crate) fn read_member(field: Field, name: &str, raw: &RawValue) -> Result<Re
             }
             match time::canonical(&text) {
                 Some(time) => Ok(Reading::Says(Value::Time(time))),
-                None => Err(FieldProblem::new(name, "date", "must be a date (YYYY-MM-DD) or a date-time (RFC 3339)")),
+                None => Err(FieldProblem::new(
+                    name,
+                    "date",
+                    "must be a date (YYYY-MM-DD) or a date-time (RFC 3339)",
+                )),
             }
         }
         Field::Description => {
@@ -233,7 +247,11 @@ fn text(name: &str, raw: &RawValue, expected: &str) -> Result<String, FieldProbl
 
 fn number(raw: &RawValue) -> Option<f64> {
     let text = raw.get();
-    if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// `percent_complete` is a fraction up to 1 and per cent above; `percentComplete` is always per cent.
@@ -241,7 +259,9 @@ fn percent(name: &str, raw: &RawValue) -> Result<Reading, FieldProblem> {
     let number = number(raw).ok_or_else(|| FieldProblem::wrong_type(name, "a number"))?;
     let (percent, range) = match name {
         "percentComplete" => (number, "must be between 0 and 100"),
-        _ if number <= 1.0 => (number * 100.0, "must be between 0 and 1, or above 1 and up to 100 for per cent"),
+        _ if number <= 1.0 => {
+            (number * 100.0, "must be between 0 and 1, or above 1 and up to 100 for per cent")
+        }
         _ => (number, "must be between 0 and 1, or above 1 and up to 100 for per cent"),
     };
     if !(0.0..=100.0).contains(&percent) {

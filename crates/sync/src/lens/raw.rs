@@ -1,7 +1,7 @@
 //! JSON objects as raw text: members in their order, each value with the bytes its writer gave it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -106,23 +106,46 @@ impl Members {
 
     /// RFC 7396 on text. True if a byte changed.
     pub(crate) fn merge(&mut self, patch: &Members) -> bool {
+        // An index, because a patch may name as many members as the document has.
+        let places: BTreeMap<Box<str>, usize> =
+            self.0.iter().enumerate().map(|(at, member)| (member.name.clone(), at)).collect();
+        let mut slots: Vec<Option<Member>> = std::mem::take(&mut self.0).into_iter().map(Some).collect();
         let mut changed = false;
-        for member in &patch.0 {
-            if member.value.get() == "null" {
-                changed |= self.remove(&member.name);
+        for new in &patch.0 {
+            let place = places.get(&new.name).copied();
+            let old = place.and_then(|at| slots[at].as_ref());
+            if new.value.get() == "null" {
+                if let Some(at) = place {
+                    slots[at] = None;
+                    changed = true;
+                }
                 continue;
             }
-            let Some(inner) = Members::parse(member.value.get()) else {
-                changed |= self.set(&member.name, member.value.clone());
-                continue;
+            let value = match Members::parse(new.value.get()) {
+                None => new.value.clone(),
+                Some(inner) => {
+                    let target = old.and_then(|old| Members::parse(old.value.get()));
+                    let was_object = target.is_some();
+                    let mut target = target.unwrap_or_default();
+                    if !target.merge(&inner) && was_object {
+                        continue;
+                    }
+                    raw(target.write())
+                }
             };
-            let target = self.get(&member.name).and_then(|old| Members::parse(old.get()));
-            let was_object = target.is_some();
-            let mut target = target.unwrap_or_default();
-            if target.merge(&inner) || !was_object {
-                changed |= self.set(&member.name, raw(target.write()));
+            match place.and_then(|at| slots[at].as_mut()) {
+                Some(member) if member.value.get() == value.get() => {}
+                Some(member) => {
+                    member.value = value;
+                    changed = true;
+                }
+                None => {
+                    slots.push(Some(Member { value, ..new.clone() }));
+                    changed = true;
+                }
             }
         }
+        self.0 = slots.into_iter().flatten().collect();
         changed
     }
 }

@@ -76,7 +76,8 @@ fn spelled(field: Field, name: &str, old: Option<&RawValue>, target: &Value) -> 
             }
         }
         (Field::Start | Field::Due, Value::Time(new)) => {
-            let writes_days = old_text().and_then(|old| time::canonical(&old)).is_none_or(|old| time::is_day(&old));
+            let writes_days =
+                old_text().and_then(|old| time::canonical(&old)).is_none_or(|old| time::is_day(&old));
             match time::whole_day(new) {
                 Some(day) if writes_days => day.into(),
                 _ => new.as_str().into(),
@@ -92,7 +93,8 @@ fn spelled(field: Field, name: &str, old: Option<&RawValue>, target: &Value) -> 
 /// `percent_complete` is written as a fraction, except where the document writes per cent and the new value cannot
 /// be taken for a fraction.
 fn spelled_percent(name: &str, old: Option<&RawValue>, percent: i64) -> Box<RawValue> {
-    let writes_per_cent = old.and_then(|raw| raw.get().parse::<f64>().ok()).is_some_and(|number| number > 1.0);
+    let writes_per_cent =
+        old.and_then(|raw| raw.get().parse::<f64>().ok()).is_some_and(|number| number > 1.0);
     if name == "percentComplete" || (writes_per_cent && percent > 1) {
         raw::raw(percent.to_string())
     } else {
@@ -106,7 +108,8 @@ fn write_percent(doc: &mut Document, percent: i64) {
     if old.is_some_and(|old| old != progress) {
         doc.set("status", &progress.word().into());
     }
-    let spoken = members(Field::Percent).iter().any(|name| doc.get(name).is_some_and(|raw| raw.get() != "null"));
+    let spoken =
+        members(Field::Percent).iter().any(|name| doc.get(name).is_some_and(|raw| raw.get() != "null"));
     // A document that tells its progress by `status` alone needs no number for what the word already says.
     if spoken || old.is_none() || progress.percent() != percent {
         write_spellings(doc, Field::Percent, &Value::Number(percent));

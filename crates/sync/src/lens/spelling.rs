@@ -70,8 +70,11 @@ pub(crate) enum Progress {
 impl Progress {
     /// The progress a word stands for; `None` for words that say nothing about it.
     pub(crate) fn of_word(word: &str) -> Option<Self> {
-        let letters: String =
-            word.chars().filter(char::is_ascii_alphabetic).map(|letter| letter.to_ascii_lowercase()).collect();
+        let letters: String = word
+            .chars()
+            .filter(char::is_ascii_alphabetic)
+            .map(|letter| letter.to_ascii_lowercase())
+            .collect();
         match letters.as_str() {
             "completed" | "done" | "finished" => Some(Self::Completed),
             "notstarted" | "pending" => Some(Self::NotStarted),

@@ -13,7 +13,8 @@ const WHOLE_DAY: &str = "T10:00:00Z";
 pub(crate) fn canonical(text: &str) -> Option<String> {
     let text = text.trim();
     let bytes = text.as_bytes();
-    let digits = |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|b| b.iter().all(u8::is_ascii_digit));
+    let digits =
+        |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|b| b.iter().all(u8::is_ascii_digit));
     if !(digits(0..4) && digits(5..7) && digits(8..10)) || bytes[4] != b'-' || bytes[7] != b'-' {
         return None;
     }

@@ -23,7 +23,10 @@ const KNOWN: [(&str, &[&str]); 19] = [
     ("name", &[r#""A name""#, "7"]),
     ("percent_complete", &["0.29", "1.0", "1", "0", "50", "2.9e-1", "null", "0.005", "99.6"]),
     ("percentComplete", &["29", "100", "0.0", "null", "1", "50"]),
-    ("status", &[r#""completed""#, r#""inProgress""#, r#""pending""#, r#""blocked""#, "null", r#""Not Started""#]),
+    (
+        "status",
+        &[r#""completed""#, r#""inProgress""#, r#""pending""#, r#""blocked""#, "null", r#""Not Started""#],
+    ),
     ("priority", &[r#""high""#, r#""Important""#, "3", "9.0", "null", r#""P1""#, r#""low""#]),
     ("start_date", &[r#""2025-10-20""#, "null", r#""2025-10-20T08:00:00+02:00""#]),
     ("startDate", &[r#""2025-10-21""#, r#""""#]),
@@ -33,10 +36,25 @@ const KNOWN: [(&str, &[&str]); 19] = [
     ("bucketId", &[r#""hsOf2dhOJkqyYYZEtdzDe2QAIUCR""#, r#""other""#]),
     ("plan_id", &[r#""xqQg5FS2LkCp935s-FIFm2QAFkHM""#]),
     ("planId", &[r#""xqQg5FS2LkCp935s-FIFm2QAFkHM""#, r#""""#]),
-    ("assigned_to", &["[]", "null", r#""Alice""#, r#"["Alice","fbab97d0-4932-4511-b675-204639209557"]"#,
-        r#"[ "48d31887-5fad-4d73-a9f5-3c356e68a038" ]"#, r#""FBAB97D0-4932-4511-B675-204639209557""#]),
-    ("assignedTo", &["[]", r#"["fbab97d0-4932-4511-b675-204639209557","48d31887-5fad-4d73-a9f5-3c356e68a038"]"#]),
-    ("assigned_to_human_id", &["null", r#""fbab97d0-4932-4511-b675-204639209557""#, r#""alice@contoso.com""#]),
+    (
+        "assigned_to",
+        &[
+            "[]",
+            "null",
+            r#""Alice""#,
+            r#"["Alice","fbab97d0-4932-4511-b675-204639209557"]"#,
+            r#"[ "48d31887-5fad-4d73-a9f5-3c356e68a038" ]"#,
+            r#""FBAB97D0-4932-4511-B675-204639209557""#,
+        ],
+    ),
+    (
+        "assignedTo",
+        &["[]", r#"["fbab97d0-4932-4511-b675-204639209557","48d31887-5fad-4d73-a9f5-3c356e68a038"]"#],
+    ),
+    (
+        "assigned_to_human_id",
+        &["null", r#""fbab97d0-4932-4511-b675-204639209557""#, r#""alice@contoso.com""#],
+    ),
     ("description", &[r#""""#, r#""two\r\nlines""#, "null", r#""text""#]),
     ("notes", &[r#""a note""#, "[1]"]),
 ];
@@ -74,8 +92,11 @@ pub struct Sample {
 impl Sample {
     pub fn text(&self) -> String {
         let blank = self.blank;
-        let members: Vec<_> =
-            self.members.iter().map(|(name, value)| format!("{blank}\"{name}\":{blank}{value}{blank}")).collect();
+        let members: Vec<_> = self
+            .members
+            .iter()
+            .map(|(name, value)| format!("{blank}\"{name}\":{blank}{value}{blank}"))
+            .collect();
         format!("{{{}}}", members.join(","))
     }
 }
@@ -84,8 +105,8 @@ pub fn document() -> impl Strategy<Value = Sample> {
     let known = subsequence(KNOWN.to_vec(), 0..=KNOWN.len());
     let unknown = subsequence(UNKNOWN.to_vec(), 0..=3);
     let lists = (any::<[bool; 2]>(), any::<[Index; 2]>());
-    (known, vec(any::<Index>(), KNOWN.len()), unknown, lists, any::<Index>(), select(&["", " ", "\n  "][..])).prop_map(
-        |(known, picks, mut members, (there, lists), turn, blank)| {
+    (known, vec(any::<Index>(), KNOWN.len()), unknown, lists, any::<Index>(), select(&["", " ", "\n  "][..]))
+        .prop_map(|(known, picks, mut members, (there, lists), turn, blank)| {
             members.extend(known.iter().zip(picks).map(|((name, values), pick)| (*name, *pick.get(values))));
             for (at, name) in ["checklist_items", "checklistItems"].into_iter().enumerate() {
                 if there[at] {
@@ -97,8 +118,7 @@ pub fn document() -> impl Strategy<Value = Sample> {
                 members.rotate_left(turn);
             }
             Sample { members, blank }
-        },
-    )
+        })
 }
 
 fn time() -> impl Strategy<Value = Value> {
@@ -122,12 +142,14 @@ fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = Value> {
 
 fn checklist() -> impl Strategy<Value = Value> {
     let titles = ["milk", "a", "b", "ünï", "f"];
-    (subsequence(GUIDS.to_vec(), 0..=4), vec((select(titles.to_vec()), any::<bool>()), 4)).prop_map(|(ids, items)| {
-        let items = ids.into_iter().zip(items).map(|(id, (title, checked))| {
-            (id.to_owned(), ChecklistItem { title: title.to_owned(), checked })
-        });
-        Value::Checklist(items.collect::<BTreeMap<_, _>>())
-    })
+    (subsequence(GUIDS.to_vec(), 0..=4), vec((select(titles.to_vec()), any::<bool>()), 4)).prop_map(
+        |(ids, items)| {
+            let items = ids.into_iter().zip(items).map(|(id, (title, checked))| {
+                (id.to_owned(), ChecklistItem { title: title.to_owned(), checked })
+            });
+            Value::Checklist(items.collect::<BTreeMap<_, _>>())
+        },
+    )
 }
 
 fn priority() -> impl Strategy<Value = Value> {
@@ -159,7 +181,13 @@ pub fn fields() -> impl Strategy<Value = Fields> {
         });
         // One time in four every field is there.
         let mask = if mask >> 14 == 0 { u16::MAX } else { mask };
-        Field::ALL.into_iter().zip(values).enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, pair)| pair).collect()
+        Field::ALL
+            .into_iter()
+            .zip(values)
+            .enumerate()
+            .filter(|(at, _)| mask >> at & 1 == 1)
+            .map(|(_, pair)| pair)
+            .collect()
     })
 }
 
