@@ -22,7 +22,8 @@ const START_DEADLINE: Duration = Duration::from_secs(15);
 pub struct RedisOptions {
     /// The port; 0 takes a free one.
     pub port: u16,
-    /// Whether every write goes to an append-only file, so that `kill -9` loses nothing acknowledged.
+    /// Whether every write goes to an append-only file before it is acknowledged, so that `kill -9` loses nothing
+    /// (a crash of the machine could).
     pub appendonly: bool,
     /// The password clients must give.
     pub password: Option<String>,
@@ -255,7 +256,10 @@ impl RedisServer {
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--dir".as_ref(), self.folder.as_os_str()])
             .args(["--logfile".as_ref(), log.as_os_str()])
-            .args(["--save", "", "--appendonly", if self.options.appendonly { "yes" } else { "no" }]);
+            .args(["--save", "", "--appendonly", if self.options.appendonly { "yes" } else { "no" }])
+            // `everysec` postpones writing (not only syncing) while a sync runs, so a kill -9 could lose what
+            // was acknowledged; with `no` every write reaches the kernel before its reply is sent.
+            .args(["--appendfsync", "no"]);
         if let Some(password) = &self.options.password {
             command.args(["--requirepass", password]);
         }
@@ -340,10 +344,19 @@ impl Drop for RedisServer {
     }
 }
 
+/// A free port below the range from which systems take ports for outgoing connections: while a server is killed,
+/// a client's own connection attempt must not end up on its port and keep it from coming back.
+#[expect(clippy::disallowed_methods, reason = "which port it is must differ between processes, nothing else")]
 fn free_port() -> Result<u16, RedisServerError> {
-    let io = |source| RedisServerError::Io { what: "looking for a free port", source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(io)?;
-    Ok(listener.local_addr().map_err(io)?.port())
+    let mut last = std::io::Error::other("no attempt");
+    for _ in 0..100 {
+        let port = 10_000 + rand::random::<u16>() % 22_000;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_listener) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(RedisServerError::Io { what: "looking for a free port", source: last })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the launcher waits for a real process in real time")]
