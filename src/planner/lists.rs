@@ -173,10 +173,10 @@ pub(super) async fn recheck_details(store: &Store, seen: &[SeenDetails]) -> Resu
 
 /// Keeps the tasks that may belong to open creates, and marks those creates.
 async fn hold(store: &Store, observation: &Observation, now: i64) -> Result<(), StoreError> {
-    if observation.held.is_empty() {
-        return Ok(());
-    }
     let key = keys::sync_orphans(&observation.plan);
+    if observation.held.is_empty() {
+        return store.command::<i64>(&command("DEL", &key)).await.map(|_| ());
+    }
     let mut set = command("HSET", &key);
     for task in &observation.held {
         let id = task.get("id").and_then(Json::as_str).unwrap_or_default();
@@ -184,7 +184,7 @@ async fn hold(store: &Store, observation: &Observation, now: i64) -> Result<(), 
     }
     let mut expire = command("EXPIRE", &key);
     expire.arg(keys::SYNC_ORPHANS.ttl_s().unwrap_or_default());
-    for reply in store.pipeline(&[set, expire]).await {
+    for reply in store.pipeline(&[command("DEL", &key), set, expire]).await {
         reply?;
     }
     tracing::info!(

@@ -45,9 +45,7 @@ fn functions() -> BTreeSet<String> {
 fn names_in(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     let after = text.split("fn ").skip(1);
-    after
-        .map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect())
-        .collect()
+    after.map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()).collect()
 }
 
 #[test]

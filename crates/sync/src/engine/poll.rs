@@ -16,6 +16,8 @@ use crate::{
 
 /// After a list lacked a known task, its plan is listed again this soon.
 const SUSPICION: Duration = Duration::from_secs(8);
+/// After so many lists without it, the regular polls are enough.
+const SUSPECTED: u32 = 3;
 /// While Graph is down, one plan is listed this often to see whether it is back.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -37,13 +39,16 @@ impl<W: World> Engine<W> {
                 {
                     self.shared().poll_soon = None;
                 }
-                let answer = self.poll_once(None).await;
-                next = (now / every + 1) * every;
+                let regular = now >= next;
+                let answer = self.poll_once(regular).await;
+                if regular {
+                    next = (now / every + 1) * every;
+                }
                 match answer {
                     Ok(()) => Duration::ZERO,
                     Err(error) => {
                         self.store_failed("poll", &error);
-                        next = self.world.now_ms() + 2_000;
+                        self.shared().poll_soon = Some(self.world.now_ms() + 2_000);
                         Duration::from_secs(1)
                     }
                 }
@@ -72,15 +77,15 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Lists every synced plan (or `only` these) once.
-    pub(super) async fn poll_once(&self, only: Option<&[String]>) -> Result<(), StoreError> {
+    /// Lists every synced plan once. A `regular` poll also reads the details of some tasks.
+    pub(super) async fn poll_once(&self, regular: bool) -> Result<(), StoreError> {
         let plans = self.world.plans(true).await?;
         {
             let mut shared = self.shared();
             shared.report.plans = plans.synced.len();
             shared.report.problems.clone_from(&plans.problems);
         }
-        let wanted: Vec<String> = only.map_or_else(|| plans.synced.clone(), <[String]>::to_vec);
+        let wanted = plans.synced;
         let mut refused = BTreeMap::new();
         let mut complete = true;
         for chunk in wanted.chunks(BATCH) {
@@ -97,7 +102,9 @@ impl<W: World> Engine<W> {
             }
         }
         self.set_refused(refused);
-        self.rotate_details(&wanted).await?;
+        if regular {
+            self.rotate_details(&wanted).await?;
+        }
         let now = self.world.now_ms();
         let mut shared = self.shared();
         shared.polls = shared.polls.wrapping_add(1);
@@ -122,12 +129,21 @@ impl<W: World> Engine<W> {
                 let known = self.world.known(plan).await?;
                 let observation =
                     compare(plan, begun_at, tasks, &known, open, self.world.application_id().as_deref());
-                if !observation.missing.is_empty() || !observation.held.is_empty() {
+                if observation.missing.values().any(|times| *times < SUSPECTED) {
                     let now = self.world.now_ms();
                     let at = now + i64::try_from(SUSPICION.as_millis()).unwrap_or(0);
                     self.shared().poll_soon.get_or_insert(at);
                 }
+                let held = !observation.held.is_empty();
                 self.world.observe(observation).await?;
+                if held {
+                    let ids: Vec<String> = open
+                        .iter()
+                        .filter(|create| create.plan == plan)
+                        .map(|create| create.id.clone())
+                        .collect();
+                    self.world.mark(&ids, Duration::ZERO).await?;
+                }
                 Ok(true)
             }
             PlanList::Refused { status, retry_after } => {

@@ -13,6 +13,8 @@ use crate::{
 const SWEEPS: u32 = 2;
 /// Complete lists that must lack a task, besides two answers of its own, before it counts as deleted.
 const LISTS: u32 = 2;
+/// Stands for the digest of a document that may be absent: it had a time to live.
+pub const ABSENT: &str = "absent";
 /// How long to wait for the next list.
 const LIST_WAIT: Duration = Duration::from_secs(20);
 
@@ -123,6 +125,7 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     });
     if state.expires {
         if unchanged {
+            state.seen = Some(ABSENT.to_owned());
             return Step::new(state, Action::Finish);
         }
         return write_from_planner(state, snapshot, context, true);
