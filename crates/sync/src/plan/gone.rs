@@ -119,11 +119,11 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     if state.seen.is_none() && state.current.is_empty() {
         return write_from_planner(state, snapshot, context, false);
     }
-    let unchanged = remote.fields.iter().all(|(field, value)| {
-        let base = state.base.get(field).unwrap_or(&Value::Null);
-        same(*field, value, base) || state.is_own_echo(*field, value)
-    });
-    if state.expires {
+    let unchanged = remote
+        .fields
+        .iter()
+        .all(|(field, value)| is_agreed(&state, *field, value) || state.is_own_echo(*field, value));
+    if state.expires && !snapshot.delete_event {
         if unchanged {
             state.seen = Some(ABSENT.to_owned());
             return Step::new(state, Action::Finish);
@@ -141,6 +141,20 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
         Step::new(state, Action::Delete { etag: remote.etag })
     } else {
         write_from_planner(state, snapshot, context, true)
+    }
+}
+
+/// Whether nobody has changed the value since the last agreement. Before there was one, what Planner gives a new
+/// task by itself is no change.
+fn is_agreed(state: &TaskState, field: Field, value: &Value) -> bool {
+    match state.base.get(&field) {
+        Some(base) => same(field, value, base),
+        None => match field {
+            Field::Bucket | Field::Plan => true,
+            Field::Percent => same(field, value, &Value::Number(0)),
+            Field::Priority => same(field, value, &Value::Number(5)),
+            _ => value.is_empty(),
+        },
     }
 }
 
