@@ -77,10 +77,10 @@ def serve(connection):
         path = target.split("?")[0]
         if path.startswith("/api/exit/"):
             os._exit(int(path.rsplit("/", 1)[1]))
-        elif path.startswith("/api/close"):
+        elif path.startswith("/api/close/"):
             connection.close()
             return
-        elif path.startswith("/api/reset"):
+        elif path.startswith("/api/reset/"):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
             return
