@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// How a host is to run.
 #[derive(Clone)]
@@ -112,7 +112,9 @@ pub struct FunctionsHost {
     inner: Arc<Inner>,
     port: u16,
     drain: Duration,
-    tasks: Vec<JoinHandle<()>>,
+    closing: watch::Sender<bool>,
+    front: Option<JoinHandle<()>>,
+    timers: Vec<JoinHandle<()>>,
     // Keeps the statuses of this run until its end.
     _statuses: Option<tempfile::TempDir>,
 }
@@ -193,15 +195,22 @@ impl FunctionsHost {
             listeners: Mutex::default(),
             app,
         });
-        let mut host =
-            Self { inner: inner.clone(), port, drain: options.drain, tasks: Vec::new(), _statuses: statuses };
-        host.tasks.push(tokio::spawn(front::serve(listener, inner.clone())));
+        let mut host = Self {
+            inner: inner.clone(),
+            port,
+            drain: options.drain,
+            closing: watch::Sender::new(false),
+            front: None,
+            timers: Vec::new(),
+            _statuses: statuses,
+        };
+        host.front = Some(tokio::spawn(front::serve(listener, inner.clone(), host.closing.subscribe())));
         inner.until_ready().await?;
         for function in inner.app.functions.iter().filter(|function| function.timer().is_some()) {
             let file = StatusFile::new(&folder, &function.name);
             let scheduled = options.timers && !function.disabled;
             if let Some(first) = inner.prepare_timer(function, &file, scheduled)? {
-                host.tasks.push(tokio::spawn(inner.clone().keep_time(function.clone(), file, first)));
+                host.timers.push(tokio::spawn(inner.clone().keep_time(function.clone(), file, first)));
             }
         }
         Ok(host)
@@ -300,7 +309,8 @@ impl FunctionsHost {
 
     /// Stops as the host does: no new clients and runs, running ones get the drain time, then SIGKILL.
     pub async fn stop(mut self) {
-        self.abort_tasks();
+        self.closing.send_replace(true);
+        self.stop_timers();
         let drained = async {
             while self.inner.records.running() > 0 {
                 pause(Duration::from_millis(10)).await;
@@ -320,9 +330,17 @@ impl FunctionsHost {
         self.inner.handler.pid()
     }
 
+    /// No further runs; those under way go on.
+    fn stop_timers(&mut self) {
+        for timer in self.timers.drain(..) {
+            timer.abort();
+        }
+    }
+
     fn abort_tasks(&mut self) {
-        for task in self.tasks.drain(..) {
-            task.abort();
+        self.stop_timers();
+        if let Some(front) = self.front.take() {
+            front.abort();
         }
     }
 }
@@ -447,9 +465,19 @@ impl Inner {
             };
             let cause = Cause::Schedule { is_past_due: run.is_past_due };
             let job = Job { function: function.clone(), data: run.info, cause, input: None };
-            if let Err(why) = self.run_trigger(&job).await {
-                self.log.host(Level::Error, format!("Functions.{}: {why}", function.name));
-                return;
+            // A task of its own: a run goes on when the schedule is stopped.
+            let inner = self.clone();
+            let ran = tokio::spawn(async move { inner.run_trigger(&job).await }).await;
+            match ran {
+                Ok(Ok(_outcome)) => {}
+                Ok(Err(why)) => {
+                    self.log.host(Level::Error, format!("Functions.{}: {why}", function.name));
+                    return;
+                }
+                Err(why) => {
+                    self.log.host(Level::Error, format!("Functions.{}: {why}", function.name));
+                    return;
+                }
             }
             let ended = self.clock.now();
             let Some((next, store)) = self.with_listener(&function, |listener| listener.end(started, ended))
