@@ -20,7 +20,10 @@ use super::{
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -168,7 +171,7 @@ impl FunctionsHost {
         let handler = match options.attach {
             Some(port) => Handler::attached(port),
             None => {
-                let port = free_port()?;
+                let port = unused_port()?;
                 let launch = Launch::of(&app, port, &random::id());
                 Handler::start(launch, port, log.clone(), options.clock.clone())?
             }
@@ -352,9 +355,28 @@ impl Drop for FunctionsHost {
     }
 }
 
-fn free_port() -> Result<u16, HostError> {
-    let probe = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    probe.map(|address| address.port()).map_err(|why| HostError::io("a port for the handler", why))
+/// The ports that handlers get lie below those that the system hands out by itself (32768 and up on Linux): between the
+/// choice and the handler's own bind nobody else is given the port.
+const HANDLER_PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port of 127.0.0.1 that nobody uses, never the same twice in this process.
+///
+/// # Errors
+/// All of them are taken.
+pub fn unused_port() -> Result<u16, HostError> {
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(random::bits()));
+    let count = u32::from(HANDLER_PORTS.end - HANDLER_PORTS.start);
+    let mut last = None;
+    for _ in 0..count {
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed) % count;
+        let port = HANDLER_PORTS.start + u16::try_from(offset).unwrap_or_default();
+        match std::net::TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_probe) => return Ok(port),
+            Err(why) => last = Some(why),
+        }
+    }
+    let why = last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into());
+    Err(HostError::io("a port for the handler", why))
 }
 
 fn later(from: Ticks, wait: Ticks) -> Ticks {

@@ -37,7 +37,7 @@ pub use envelope::{
     request_bytes, retry_context,
 };
 pub use error::HostError;
-pub use host::{FunctionsHost, HostOptions};
+pub use host::{FunctionsHost, HostOptions, unused_port};
 pub use log::{Level, LogLine, Source};
 pub use process::State;
 pub use records::{Cause, InvocationRecord};
