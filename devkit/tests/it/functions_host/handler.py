@@ -10,7 +10,15 @@ def log(line):
         out.write(json.dumps(line) + "\n")
 
 
+def watch_parent():
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
 log({"started": os.getpid()})
+threading.Thread(target=watch_parent, daemon=True).start()
 if START.startswith("exit"):
     sys.stderr.write("first line\nlast words\n")
     sys.exit(int(START[4:]))
