@@ -17,10 +17,10 @@ use super::{
     routes::{Target, read_target},
 };
 use std::sync::Arc;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-/// Serves until the host shuts down.
-pub(super) async fn serve(listener: TcpListener, inner: Arc<Inner>) {
+/// Serves until the host shuts down; when it closes, no further client is accepted and those there go on.
+pub(super) async fn serve(listener: TcpListener, inner: Arc<Inner>, mut closing: watch::Receiver<bool>) {
     let mut state = inner.handler.state();
     let mut clients = JoinSet::new();
     loop {
@@ -34,8 +34,11 @@ pub(super) async fn serve(listener: TcpListener, inner: Arc<Inner>) {
             },
             Some(_ended) = clients.join_next() => {}
             Ok(_) = state.wait_for(|state| matches!(state, State::Stopped(_))) => return,
+            _closing_or_dropped = closing.wait_for(|closing| *closing) => break,
         }
     }
+    drop(listener);
+    while clients.join_next().await.is_some() {}
 }
 
 async fn client(mut connection: Connection, peer: String, inner: Arc<Inner>) {

@@ -10,7 +10,15 @@ def log(line):
         out.write(json.dumps(line) + "\n")
 
 
+def watch_parent():
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
 log({"started": os.getpid()})
+threading.Thread(target=watch_parent, daemon=True).start()
 if START.startswith("exit"):
     sys.stderr.write("first line\nlast words\n")
     sys.exit(int(START[4:]))
@@ -77,10 +85,10 @@ def serve(connection):
         path = target.split("?")[0]
         if path.startswith("/api/exit/"):
             os._exit(int(path.rsplit("/", 1)[1]))
-        elif path.startswith("/api/close"):
+        elif path.startswith("/api/close/"):
             connection.close()
             return
-        elif path.startswith("/api/reset"):
+        elif path.startswith("/api/reset/"):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
             return

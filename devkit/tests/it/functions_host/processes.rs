@@ -6,6 +6,7 @@ use super::{
 };
 use annika_devkit::functions_host::{
     Cause, FunctionsHost, HostError, HostOptions, InvocationOutcome, InvocationRecord, Level, Source, State,
+    cli,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -410,4 +411,39 @@ async fn keys_are_enforced() {
     let body: Value = serde_json::from_str(fired["body"].as_str().unwrap()).unwrap();
     assert_eq!(body["Metadata"]["myTimer"], "\"in\"");
     host.stop().await;
+}
+
+#[tokio::test]
+async fn the_front_end_gives_up_and_stopping_drains() {
+    let staged = app();
+    let options = HostOptions {
+        front_end_timeout: Duration::from_millis(200),
+        drain: Duration::from_secs(20),
+        ..staged.options()
+    };
+    let host = FunctionsHost::start(options).await.unwrap();
+    assert_eq!(get(&host, "/api/slow").await, (504, String::new()));
+    // A run under way is waited for.
+    let run = host.fire_detached("tick").unwrap();
+    eventually("the run begins", || (host.invocations().len() == 2).then_some(())).await;
+    host.stop().await;
+    assert!(run.await.unwrap().unwrap().succeeded());
+}
+
+#[tokio::test]
+async fn the_command_line_ends_with_the_hosts_words() {
+    let staged = Staged::new();
+    staged.timer("tick", "every minute");
+    let args = cli::HostArgs {
+        root: staged.root(),
+        port: 0,
+        enable_auth: false,
+        function_key: None,
+        master_key: None,
+        status_dir: None,
+        no_timers: false,
+    };
+    let why = cli::run(args).await.unwrap_err().to_string();
+    let schedule = "The schedule expression 'every minute' was not recognized as a valid cron expression or timespan string.";
+    assert!(why.contains("No job functions found.") && why.contains(schedule), "{why}");
 }

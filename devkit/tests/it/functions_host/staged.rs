@@ -89,7 +89,9 @@ impl Staged {
 
     fn log_lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.log_file()).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
+        // The handler may be in the middle of its last line.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
     }
 
     /// What the handler received, the readiness calls left out.

@@ -1,6 +1,6 @@
 //! Raw HTTP for tests: a handler that shows and answers bytes, and a client that sends and shows them.
 
-use annika_devkit::functions_host::{FunctionsHost, HostOptions};
+use annika_devkit::functions_host::{FunctionsHost, HostOptions, unused_port};
 use std::{
     sync::{
         Arc, Mutex,
@@ -40,7 +40,12 @@ impl Drop for RawHandler {
 impl RawHandler {
     /// A handler that asks `reply` for each request, with the number of requests before it.
     pub async fn start(reply: impl Fn(&[u8], usize) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listen(unused_port().unwrap(), reply).await
+    }
+
+    /// The same on a port that is known already.
+    pub async fn listen(port: u16, reply: impl Fn(&[u8], usize) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (requests, connections) = (Arc::<Mutex<Vec<Vec<u8>>>>::default(), Arc::<AtomicUsize>::default());
         let (kept, counted, reply) = (requests.clone(), connections.clone(), Arc::new(reply));
@@ -52,6 +57,12 @@ impl RawHandler {
             }
         });
         Self { port, requests, connections, task }
+    }
+
+    /// Closes the listener and every connection.
+    pub async fn stop(&mut self) {
+        self.task.abort();
+        let _cancelled = (&mut self.task).await;
     }
 
     pub fn requests(&self) -> Vec<Vec<u8>> {
