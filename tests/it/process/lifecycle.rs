@@ -51,7 +51,7 @@ async fn a_graph_without_beta_is_enough() {
     rig.control().person_patch(seed::PERSON, planner_id, serde_json::json!({"percentComplete": 100})).unwrap();
     rig.poll().await;
     within(15, "a person's edit comes down", async || {
-        rig.document("t").await.is_some_and(|document| document["status"] == "completed")
+        rig.document("t").await.is_some_and(|document| document["percent_complete"] == 1.0)
     })
     .await;
     assert!(rig.control().journal().iter().all(|entry| !entry.path.starts_with("/beta")));
@@ -82,7 +82,7 @@ fn the_devkit_is_never_linked_into_the_product() {
     let tree = String::from_utf8(output.stdout).unwrap();
     assert!(tree.lines().any(|line| line.starts_with("annika-sync ")), "{tree}");
     assert!(!tree.contains("devkit"), "the devkit is in the product");
-    for unwanted in ["openssl", "native-tls", "rsa v"] {
+    for unwanted in ["openssl v", "openssl-sys", "native-tls", "rsa v"] {
         assert!(!tree.lines().any(|line| line.starts_with(unwanted)), "{unwanted} is in the product");
     }
 }

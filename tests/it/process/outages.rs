@@ -40,7 +40,8 @@ async fn without_redis_the_handler_starts_says_so_and_recovers_without_a_restart
     server.restart().await.unwrap();
     within(15, "readiness", async || rig.get("/api/health/ready").await.status == 200).await;
     rig.create("after", "written after").await;
-    rig.in_planner("written after", 30).await;
+    tokio::time::sleep(Duration::from_secs(20)).await; for l in rig.host().log() { eprintln!("{}", l.text); }
+    rig.in_planner("written after", 1).await;
     // The subscription is back too, and a plain publish is heard long before a sweep.
     let mut redis = server.connect().await.unwrap();
     let text = json!({"id": "heard", "title": "heard after", "plan_id": seed::PLAN}).to_string();
