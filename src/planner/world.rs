@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::{
     commit, health, lists, load, plans,
-    scripts::{CLAIM, INGEST, LEASE, MARK_MANY, PAUSE},
+    scripts::{CLAIM, FREE, INGEST, LEASE, PAUSE, mark_call},
     sweep,
 };
 use crate::{
@@ -30,6 +30,9 @@ use crate::{
 
 /// Name of the engine's lease.
 const ENGINE: &str = "engine";
+
+/// Waiting tasks that are looked at when the engine changes hands; an engine has a few groups of twenty at a time.
+const MOST_FREED: i64 = 2_000;
 
 /// Redis and Graph, as the engine sees them.
 #[derive(Debug)]
@@ -98,15 +101,7 @@ impl PlannerWorld {
         delay: Duration,
     ) -> Result<(), StoreError> {
         for ids in ids.chunks(500) {
-            let call = MARK_MANY
-                .call()
-                .key(keys::sync_due())
-                .key(keys::sync_pending())
-                .num(millis(delay))
-                .arg(keys::sync_state(""))
-                .arg(reason);
-            let call = ids.iter().fold(call, |call, id| call.arg(id).arg(pending_entry(id)));
-            self.store.run(&call).await?;
+            self.store.run(&mark_call(ids, reason, millis(delay))).await?;
             self.marked_here.fetch_add(ids.len() as u64, Ordering::Relaxed);
         }
         self.wake();
@@ -115,7 +110,27 @@ impl PlannerWorld {
 
     async fn lease(&self, length: Duration) -> Result<bool, StoreError> {
         let call = LEASE.call().key(keys::sync_lock(ENGINE)).arg(&self.holder).num(millis(length));
-        number(self.store.run(&call).await?).map(|held| held == 1)
+        let held = number(self.store.run(&call).await?)?;
+        if held == 2 {
+            self.free_claims().await?;
+        }
+        Ok(held > 0)
+    }
+
+    /// After a process died with claims of its own: without this they would wait for their leases to run out.
+    async fn free_claims(&self) -> Result<(), StoreError> {
+        let call = FREE
+            .call()
+            .key(keys::sync_lock(ENGINE))
+            .key(keys::sync_due())
+            .arg(&self.holder)
+            .arg(keys::sync_state(""))
+            .num(MOST_FREED);
+        let freed = number(self.store.run(&call).await?)?;
+        if freed > 0 {
+            tracing::info!(freed, "tasks that the last engine had under way are taken up again");
+        }
+        Ok(())
     }
 
     async fn commit_all(&self, commits: &[Commit]) -> Result<Vec<CommitResult>, StoreError> {
