@@ -9,10 +9,7 @@ use annika_sync::{
 use redis::{Cmd, FromRedisValue, Value};
 use serde_json::Value as Json;
 
-use super::{
-    load,
-    scripts::{NOTE, OBSERVE, mark_call},
-};
+use super::scripts::{NOTE, OBSERVE};
 use crate::{
     keys,
     store::{Store, StoreError},
@@ -189,12 +186,6 @@ async fn hold(store: &Store, observation: &Observation, now: i64) -> Result<(), 
     expire.arg(keys::SYNC_ORPHANS.ttl_s().unwrap_or_default());
     for reply in store.pipeline(&[command("DEL", &key), set, expire]).await {
         reply?;
-    }
-    let open = load::open_creates(store).await?;
-    let ids: Vec<String> =
-        open.into_iter().filter(|create| create.plan == observation.plan).map(|create| create.id).collect();
-    for ids in ids.chunks(CHUNK) {
-        store.run(&mark_call(ids, "changed", 0)).await?;
     }
     tracing::info!(
         plan_id = observation.plan,
