@@ -13,6 +13,7 @@ use annika_sync::world::{
     OpenCreate, PlanList, Plans, Report, SeenDetails, Signals, Snapshot, Stored, SweepPage, World,
 };
 use redis::Value;
+use serde_json::Value as Json;
 use tokio::sync::Notify;
 
 use super::{
@@ -202,7 +203,8 @@ fn request(request: &GraphRequest) -> graph::Request {
 fn outcome(outcome: Outcome) -> GraphOutcome {
     match outcome {
         Outcome::Answer(answer) => {
-            GraphOutcome::Answer { status: answer.status, body: answer.body, retry_after: answer.retry_after }
+            let body = with_etag(answer.body, answer.etag);
+            GraphOutcome::Answer { status: answer.status, body, retry_after: answer.retry_after }
         }
         Outcome::Unknown(graph::Unknown::ServerError { status, retry_after }) => {
             GraphOutcome::Answer { status, body: None, retry_after }
@@ -210,6 +212,17 @@ fn outcome(outcome: Outcome) -> GraphOutcome {
         Outcome::Unknown(reason) => GraphOutcome::Unknown { reason: reason.to_string() },
         Outcome::NotSent(reason) => GraphOutcome::NotSent { reason: reason.to_string() },
     }
+}
+
+/// An entity whose ETag came in the header alone gets it where the engine looks for it.
+fn with_etag(body: Option<Json>, etag: Option<String>) -> Option<Json> {
+    let mut body = body?;
+    if let (Some(entity), Some(etag)) =
+        (body.as_object_mut().filter(|entity| entity.contains_key("id")), etag)
+    {
+        entity.entry("@odata.etag").or_insert(Json::String(etag));
+    }
+    Some(body)
 }
 
 fn plan_list(outcome: ListOutcome, begun_at: i64) -> PlanList {

@@ -134,7 +134,11 @@ async fn who_takes_over_the_engine_gets_what_its_last_holder_had_claimed_at_once
     let other = stage.other_world();
     assert!(other.hold_lease(MINUTE).await.unwrap());
     let claims = other.claim(20, MINUTE).await.unwrap().claims;
-    assert_eq!(claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(), ["t"], "no one else's delay");
+    assert_eq!(
+        claims.iter().map(|claim| claim.id.as_str()).collect::<Vec<_>>(),
+        ["t"],
+        "no one else's delay"
+    );
     assert_eq!(stage.commit(done(&old)).await, CommitResult::LeaseLost);
     assert_eq!(stage.commit(done(&claims[0])).await, CommitResult::Stored);
 }

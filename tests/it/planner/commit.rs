@@ -12,7 +12,7 @@ use annika_sync::{
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
-use super::{Stage, done, document, mapped, write};
+use super::{Stage, document, done, mapped, write};
 
 const A: &str = r#"{"id":"t","title":"A"}"#;
 const B: &str = r#"{"id":"t","title":"B","list":[],"big":123456789012345678901}"#;

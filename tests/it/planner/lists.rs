@@ -134,7 +134,8 @@ async fn details_at_another_etag_are_noted_and_the_same_etag_is_not() {
     let mut stage = Stage::start().await;
     stage.mapped("t", "P-1").await;
     let seen = |etag: &str| {
-        let details = |id: &str| SeenDetails { planner_id: id.to_owned(), etag: etag.to_owned(), empty: false };
+        let details =
+            |id: &str| SeenDetails { planner_id: id.to_owned(), etag: etag.to_owned(), empty: false };
         [details("P-1"), details("unknown")]
     };
     stage.world.recheck_details(&seen("W/\"d1\"")).await.unwrap();

@@ -58,8 +58,7 @@ async fn a_document_that_the_engine_wrote_is_announced_as_planners_with_its_exac
         assert_eq!(stage.commit(commit).await, CommitResult::Stored);
         let update = format!(r#"{{"action":"{word}","task_id":"t","task":{A},"source":"planner"}}"#);
         let event = format!(r#"{{"type":"task_{word}","id":"t","data":{A}}}"#);
-        let expected =
-            [(keys::tasks_updates().to_owned(), update), (keys::pubsub_tasks().to_owned(), event)];
+        let expected = [(keys::tasks_updates().to_owned(), update), (keys::pubsub_tasks().to_owned(), event)];
         assert_eq!(heard(&mut subscription, 2).await, expected);
     }
 }
@@ -70,8 +69,12 @@ async fn told(event: Event) -> (Value, Value, Stage) {
     let mut subscription = listening(&stage).await;
     let claim = stage.claimed("t", A).await;
     let state = TaskState { planner_id: Some("P-1".into()), ..TaskState::default() };
-    let commit =
-        Commit { state: Some(state), events: vec![event], remote: Some(mapped("P-1", "L-1")), ..done(&claim) };
+    let commit = Commit {
+        state: Some(state),
+        events: vec![event],
+        remote: Some(mapped("P-1", "L-1")),
+        ..done(&claim)
+    };
     assert_eq!(stage.commit(commit).await, CommitResult::Stored);
     let (channel, text) = heard(&mut subscription, 1).await.remove(0);
     assert_eq!(channel, keys::tasks_sync());
@@ -86,7 +89,8 @@ async fn told(event: Event) -> (Value, Value, Stage) {
 
 #[tokio::test]
 async fn synced_says_which_way_and_which_fields() {
-    let event = |direction| Event::Synced { direction, op: "update", fields: vec!["title"], requests: 1, ms: 7 };
+    let event =
+        |direction| Event::Synced { direction, op: "update", fields: vec!["title"], requests: 1, ms: 7 };
     let (message, entry, mut stage) = told(event(Direction::Up)).await;
     let expected = json!({"status": "synced", "task_id": "t", "planner_id": "P-1", "direction": "up",
         "fields": ["title"]});
@@ -118,7 +122,10 @@ async fn a_conflict_names_the_field_and_both_values_and_is_kept_in_the_stream() 
 async fn failed_deleted_and_restored_are_told_with_every_agreed_member() {
     let failed = Event::Failed { code: "title_missing".into(), message: "a task needs a title".into() };
     let cases = [
-        (failed, json!({"status": "failed", "direction": "up", "code": "title_missing", "error": "a task needs a title"})),
+        (
+            failed,
+            json!({"status": "failed", "direction": "up", "code": "title_missing", "error": "a task needs a title"}),
+        ),
         (Event::Deleted { direction: Direction::Down }, json!({"status": "deleted", "direction": "down"})),
         (Event::Restored, json!({"status": "restored", "direction": "down"})),
     ];

@@ -136,10 +136,13 @@ async fn one(seed: u64) {
                 assert!(used.insert(planner_id), "two tasks are one in Planner");
                 assert!(!failed.contains_key(&id(n)));
             }
-            None => assert_eq!(failed.get(&id(n)).map(String::as_str), Some("create_unresolved"), "{}", id(n)),
+            None => {
+                assert_eq!(failed.get(&id(n)).map(String::as_str), Some("create_unresolved"), "{}", id(n))
+            }
         }
     }
-    let adopted = in_flight.iter().filter(|entry| entry.id.as_ref().is_some_and(|id| used.contains(id))).count();
+    let adopted =
+        in_flight.iter().filter(|entry| entry.id.as_ref().is_some_and(|id| used.contains(id))).count();
     let documents: Vec<String> =
         redis::cmd("KEYS").arg(keys::task("*")).query_async(&mut redis).await.unwrap();
     assert_eq!(documents.len(), TASKS + 2, "the uploads and the plan's own two tasks, none imported twice");

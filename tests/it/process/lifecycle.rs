@@ -32,7 +32,9 @@ async fn the_periodic_mode_runs_one_cycle_and_returns() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert_eq!(rig.titled("in one cycle").len(), 1, "uploaded");
     assert!(rig.document(&format!("planner-{}", seed::TASK)).await.is_some(), "imported");
-    rig.control().person_patch(seed::PERSON, seed::TASK, serde_json::json!({"title": "seen in the next"})).unwrap();
+    rig.control()
+        .person_patch(seed::PERSON, seed::TASK, serde_json::json!({"title": "seen in the next"}))
+        .unwrap();
     let outcome = rig.host().fire("planner_poll").await.unwrap();
     assert!(matches!(outcome, InvocationOutcome::Succeeded { .. }), "{outcome:?}");
     let document = rig.document(&format!("planner-{}", seed::TASK)).await.unwrap();
@@ -48,7 +50,9 @@ async fn a_graph_without_beta_is_enough() {
     let task = rig.in_planner("by v1.0 alone", 10).await;
     within(10, "it is mapped", async || rig.mapped("t").await.is_some()).await;
     let planner_id = task["id"].as_str().unwrap();
-    rig.control().person_patch(seed::PERSON, planner_id, serde_json::json!({"percentComplete": 100})).unwrap();
+    rig.control()
+        .person_patch(seed::PERSON, planner_id, serde_json::json!({"percentComplete": 100}))
+        .unwrap();
     rig.poll().await;
     within(15, "a person's edit comes down", async || {
         rig.document("t").await.is_some_and(|document| document["percent_complete"] == 1.0)

@@ -78,8 +78,7 @@ impl Rig {
         change(&mut options);
         let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         let redis = stack.redis.as_ref().unwrap().connect().await.unwrap();
-        let http =
-            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
         Self { stack, redis, http, _app: app }
     }
 
@@ -108,8 +107,7 @@ impl Rig {
         }
         let answer = request.send().await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let status = answer.status().as_u16();
-        let retry_after =
-            answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+        let retry_after = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
         let text = answer.text().await.unwrap();
         Reply { status, retry_after, json: serde_json::from_str(&text).unwrap_or(Value::Null) }
     }
@@ -209,7 +207,8 @@ impl Rig {
                 continue;
             }
             handlers += 1;
-            let json: Value = serde_json::from_str(&line.text).unwrap_or_else(|e| panic!("{e}: {}", line.text));
+            let json: Value =
+                serde_json::from_str(&line.text).unwrap_or_else(|e| panic!("{e}: {}", line.text));
             assert!(json["message"].is_string() && json["level"].is_string(), "{json}");
             assert_ne!(json["code"], "panic", "{json}");
             for secret in &secrets {

@@ -26,9 +26,12 @@ async fn without_redis_the_handler_starts_says_so_and_recovers_without_a_restart
     let answer = root.get(format!("http://127.0.0.1:{}/", rig.host().handler_port())).send().await.unwrap();
     assert_eq!(answer.status(), 200, "the host's readiness question");
     assert_eq!(rig.get("/api/health/live").await.status, 200);
-    for (method, path) in
-        [("GET", "/api/health/ready"), ("GET", "/api/tasks"), ("GET", "/api/tasks/before"), ("POST", "/api/sync/poll")]
-    {
+    for (method, path) in [
+        ("GET", "/api/health/ready"),
+        ("GET", "/api/tasks"),
+        ("GET", "/api/tasks/before"),
+        ("POST", "/api/sync/poll"),
+    ] {
         let reply = rig.send(method, path, None).await;
         assert_eq!((reply.status, reply.json["code"].as_str()), (503, Some("redis_unavailable")), "{path}");
         assert!(reply.retry_after.is_some(), "{path}");
@@ -40,7 +43,10 @@ async fn without_redis_the_handler_starts_says_so_and_recovers_without_a_restart
     server.restart().await.unwrap();
     within(15, "readiness", async || rig.get("/api/health/ready").await.status == 200).await;
     rig.create("after", "written after").await;
-    tokio::time::sleep(Duration::from_secs(20)).await; for l in rig.host().log() { eprintln!("{}", l.text); }
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    for l in rig.host().log() {
+        eprintln!("{}", l.text);
+    }
     rig.in_planner("written after", 1).await;
     // The subscription is back too, and a plain publish is heard long before a sweep.
     let mut redis = server.connect().await.unwrap();
@@ -61,7 +67,8 @@ async fn without_graph_agents_notice_nothing_and_work_resumes() {
     for n in 0..5 {
         rig.create(&format!("out-{n}"), &format!("during the outage {n}")).await;
     }
-    let patched = rig.send("PATCH", "/api/tasks/first", Some(json!({"title": "changed in the outage"}))).await;
+    let patched =
+        rig.send("PATCH", "/api/tasks/first", Some(json!({"title": "changed in the outage"}))).await;
     assert_eq!(patched.status, 200);
     within(15, "readiness says it", async || {
         rig.reasons().await.iter().any(|code| code == "graph_unreachable")
@@ -147,7 +154,8 @@ async fn a_poll_is_accepted_at_once_while_graph_hangs() {
     use annika_devkit::graph::{Effect, Fault, When};
     let rig = Rig::start().await;
     rig.in_planner("Update client list", 10).await;
-    within(10, "the first poll", async || rig.document(&format!("planner-{}", seed::TASK)).await.is_some()).await;
+    within(10, "the first poll", async || rig.document(&format!("planner-{}", seed::TASK)).await.is_some())
+        .await;
     let hang = Fault::on("/v1", Effect::Hang { when: When::Before }).times(0);
     rig.control().fault(hang).unwrap();
     for _ in 0..5 {

@@ -13,7 +13,8 @@ async fn a_session_moves_tasks_both_ways_and_logs_no_key_no_token_and_no_text() 
     let mut redis = rig.redis.clone();
     // An agent, over HTTP and with a plain SET that nobody announces but the pending list.
     rig.create("http", "Quarterly zebra report").await;
-    let text = json!({"id": "raw", "title": "Raw walrus memo", "plan_id": seed::PLAN, "percent_complete": 0.5});
+    let text =
+        json!({"id": "raw", "title": "Raw walrus memo", "plan_id": seed::PLAN, "percent_complete": 0.5});
     let () = redis.set(keys::task("raw"), text.to_string()).await.unwrap();
     let () = redis.rpush(keys::sync_pending(), r#"{"task_id":"raw","operation":"create"}"#).await.unwrap();
     let () = redis.publish(keys::tasks_updates(), r#"{"action":"created","task_id":"raw"}"#).await.unwrap();
