@@ -1,7 +1,7 @@
 # Annika's commands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help stage start
+.PHONY: help run demo test stage start
 
 # The folder that `func`, the emulator and the deploy package all use.
 STAGE ?= target/func-app
@@ -11,6 +11,24 @@ PORT ?= 7071
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Where cargo puts what it builds.
+DEBUG = $${CARGO_TARGET_DIR:-target}/debug
+
+# Handler and development tools in one build, so that nothing is compiled twice; then the app is staged.
+.PHONY: built
+built:
+	cargo build --workspace --bins
+	@$(MAKE) --no-print-directory stage BIN="$(DEBUG)/annika"
+
+run: built ## Start everything and show tasks moving both ways; then stay up (PORT=7071, REDIS=use takes REDIS_URL)
+	@exec "$(DEBUG)/annika-dev" run --app "$(STAGE)" --port $(PORT) $(if $(filter use,$(REDIS)),--use-redis)
+
+demo: built ## The same without a person: exit 0 only if every step was observed
+	@exec "$(DEBUG)/annika-dev" demo --app "$(STAGE)"
+
+test: ## Run every test; the last line counts them
+	@exec scripts/test.sh
 
 stage: ## Build the handler (dev profile) and lay the Functions app flat into target/func-app
 ifeq ($(BIN),)

@@ -5,3 +5,4 @@ pub mod graph;
 pub mod oracle;
 pub mod redis_server;
 pub mod stack;
+pub mod story;

@@ -95,7 +95,7 @@ contract {
         List Json, Life::Persistent, Public, "sync", Cap::Elements(1_000), Nothing,
         "What the sync did, newest first: `op`, `id`, `planner_id`, `ms`, `requests`, `outcome`.";
     SYNC_PENDING sync_pending() = "annika:sync:pending",
-        List Json, Life::Persistent, Public, "sync", Cap::PerTask, Task,
+        List Json, Life::Persistent, Public, "sync", Cap::Others, Task,
         "One entry for each task that waits; its length is the backlog, and others may push to it.";
     SYNC_FAILED sync_failed() = "annika:sync:failed",
         List Json, Life::Persistent, Public, "sync", Cap::PerTask, Agents,
@@ -220,5 +220,8 @@ private {
     IDEMPOTENCY idempotency(hash) = "annika:private:idempotency:{hash}",
         String Json, expires(DAY), Public, "tasks", Cap::Life, Nothing,
         "The answer to an unsafe call, for the case that it comes again.";
+    DEVELOPMENT development() = "annika:private:development",
+        String Text, Life::Persistent, Public, "devkit", Cap::One, Nothing,
+        "Says that the keys of this Redis were made by the development tools, which may remove them.";
 }
 }

@@ -3,13 +3,14 @@
 use super::{
     app::{App, LoadedFunction, Settings},
     auth::Keys,
-    clock::{SharedClock, SystemClock, pause},
+    clock::{SharedClock, pause},
     envelope::InvocationOutcome,
     error::HostError,
     front,
     http1::client::Pool,
     invoke::Job,
     log::{Level, Log, LogLine},
+    options::HostOptions,
     process::{Handler, Launch, State},
     random,
     records::{Cause, InvocationRecord, Records},
@@ -19,77 +20,13 @@ use super::{
 };
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
-
-/// How a host is to run.
-#[derive(Clone)]
-pub struct HostOptions {
-    /// The staged app.
-    pub root: PathBuf,
-    /// The port to listen on at 127.0.0.1; 0 takes a free one.
-    pub port: u16,
-    /// Environment of host and handler; wins over everything else.
-    pub env: Vec<(String, String)>,
-    /// Whether the handler also inherits this process's environment, as the host's does.
-    pub inherit_env: bool,
-    /// Whether keys are asked for; false is core tools without `--enableAuth`.
-    pub auth: bool,
-    /// The host's key, which opens every function; made up where not given.
-    pub function_key: Option<String>,
-    /// Further keys, by function name.
-    pub function_keys: BTreeMap<String, String>,
-    /// The master key; made up where not given.
-    pub master_key: Option<String>,
-    /// Where schedule statuses are kept; a folder of this run's own where not given.
-    pub status_dir: Option<PathBuf>,
-    /// Whether timers fire by themselves.
-    pub timers: bool,
-    /// Whether functions in error are left out, as the host does, instead of refusing to start.
-    pub tolerate_function_errors: bool,
-    /// Whether a raw `#` in a request target is taken (.NET 10) or refused (.NET 8, on which the host runs).
-    pub accept_hash: bool,
-    /// The platform's front end gives up after so long without a response (230 s).
-    pub front_end_timeout: Duration,
-    /// The proxy gives up after so long a silence (240 s).
-    pub activity_timeout: Duration,
-    /// How long `stop` waits for running invocations before it kills the handler; the host waits up to 30 s.
-    pub drain: Duration,
-    /// Whether every line of handler and host is also printed.
-    pub echo: bool,
-    /// The port of a handler that runs already (under a debugger, say): nothing is started or killed.
-    pub attach: Option<u16>,
-    /// The clock by which timers fire.
-    pub clock: SharedClock,
-}
-
-impl Default for HostOptions {
-    fn default() -> Self {
-        Self {
-            root: PathBuf::new(),
-            port: 0,
-            env: Vec::new(),
-            inherit_env: true,
-            auth: true,
-            function_key: None,
-            function_keys: BTreeMap::new(),
-            master_key: None,
-            status_dir: None,
-            timers: true,
-            tolerate_function_errors: false,
-            accept_hash: false,
-            front_end_timeout: Duration::from_secs(230),
-            activity_timeout: Duration::from_secs(240),
-            drain: Duration::ZERO,
-            echo: false,
-            attach: None,
-            clock: Arc::new(SystemClock),
-        }
-    }
-}
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub(super) struct Inner {
     pub(super) me: Weak<Inner>,
@@ -112,7 +49,9 @@ pub struct FunctionsHost {
     inner: Arc<Inner>,
     port: u16,
     drain: Duration,
-    tasks: Vec<JoinHandle<()>>,
+    closing: watch::Sender<bool>,
+    front: Option<JoinHandle<()>>,
+    timers: Vec<JoinHandle<()>>,
     // Keeps the statuses of this run until its end.
     _statuses: Option<tempfile::TempDir>,
 }
@@ -156,7 +95,10 @@ impl FunctionsHost {
         let listener =
             listener.map_err(|why| HostError::io(format!("port {} of 127.0.0.1", options.port), why))?;
         let port = listener.local_addr().map_err(|why| HostError::io("the front end's address", why))?.port();
-        let log = Log::new(options.clock.clone(), options.echo);
+        let file = options.log_file.as_ref().map(|path| {
+            std::fs::File::create(path).map_err(|why| HostError::io(path.display().to_string(), why))
+        });
+        let log = Log::new(options.clock.clone(), options.echo, file.transpose()?);
         for error in &app.errors {
             log.host(
                 Level::Error,
@@ -166,7 +108,7 @@ impl FunctionsHost {
         let handler = match options.attach {
             Some(port) => Handler::attached(port),
             None => {
-                let port = free_port()?;
+                let port = unused_port()?;
                 let launch = Launch::of(&app, port, &random::id());
                 Handler::start(launch, port, log.clone(), options.clock.clone())?
             }
@@ -193,15 +135,22 @@ impl FunctionsHost {
             listeners: Mutex::default(),
             app,
         });
-        let mut host =
-            Self { inner: inner.clone(), port, drain: options.drain, tasks: Vec::new(), _statuses: statuses };
-        host.tasks.push(tokio::spawn(front::serve(listener, inner.clone())));
+        let mut host = Self {
+            inner: inner.clone(),
+            port,
+            drain: options.drain,
+            closing: watch::Sender::new(false),
+            front: None,
+            timers: Vec::new(),
+            _statuses: statuses,
+        };
+        host.front = Some(tokio::spawn(front::serve(listener, inner.clone(), host.closing.subscribe())));
         inner.until_ready().await?;
         for function in inner.app.functions.iter().filter(|function| function.timer().is_some()) {
             let file = StatusFile::new(&folder, &function.name);
             let scheduled = options.timers && !function.disabled;
             if let Some(first) = inner.prepare_timer(function, &file, scheduled)? {
-                host.tasks.push(tokio::spawn(inner.clone().keep_time(function.clone(), file, first)));
+                host.timers.push(tokio::spawn(inner.clone().keep_time(function.clone(), file, first)));
             }
         }
         Ok(host)
@@ -300,7 +249,8 @@ impl FunctionsHost {
 
     /// Stops as the host does: no new clients and runs, running ones get the drain time, then SIGKILL.
     pub async fn stop(mut self) {
-        self.abort_tasks();
+        self.closing.send_replace(true);
+        self.stop_timers();
         let drained = async {
             while self.inner.records.running() > 0 {
                 pause(Duration::from_millis(10)).await;
@@ -320,9 +270,17 @@ impl FunctionsHost {
         self.inner.handler.pid()
     }
 
+    /// No further runs; those under way go on.
+    fn stop_timers(&mut self) {
+        for timer in self.timers.drain(..) {
+            timer.abort();
+        }
+    }
+
     fn abort_tasks(&mut self) {
-        for task in self.tasks.drain(..) {
-            task.abort();
+        self.stop_timers();
+        if let Some(front) = self.front.take() {
+            front.abort();
         }
     }
 }
@@ -334,9 +292,32 @@ impl Drop for FunctionsHost {
     }
 }
 
-fn free_port() -> Result<u16, HostError> {
-    let probe = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    probe.map(|address| address.port()).map_err(|why| HostError::io("a port for the handler", why))
+/// The ports that handlers get lie below those that the system hands out by itself (32768 and up on Linux): between the
+/// choice and the handler's own bind nobody else is given the port.
+const HANDLER_PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port of 127.0.0.1 that nobody uses, never the same twice in this process.
+///
+/// # Errors
+/// All of them are taken.
+pub fn unused_port() -> Result<u16, HostError> {
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(random::bits()));
+    let count = u32::from(HANDLER_PORTS.end - HANDLER_PORTS.start);
+    let mut last = None;
+    for _ in 0..count {
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed) % count;
+        let port = HANDLER_PORTS.start + u16::try_from(offset).unwrap_or_default();
+        match std::net::TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_probe) => return Ok(port),
+            Err(why) => last = Some(why),
+        }
+    }
+    let why = last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into());
+    Err(HostError::io("a port for the handler", why))
+}
+
+fn later(from: Ticks, wait: Ticks) -> Ticks {
+    Ticks(from.0.saturating_add(wait.0))
 }
 
 impl Inner {
@@ -383,7 +364,7 @@ impl Inner {
         Ok(Job { function: function.clone(), data: listener.info_now(), cause: Cause::Manual, input })
     }
 
-    /// Makes a timer's listener; returns the first wait if it is to fire by itself.
+    /// Makes a timer's listener; returns when it fires first, if it is to fire by itself.
     fn prepare_timer(
         &self,
         function: &LoadedFunction,
@@ -409,7 +390,7 @@ impl Inner {
             return Ok(None);
         }
         self.store(function, file, store);
-        Ok(Some(wait))
+        Ok(Some(later(now, wait)))
     }
 
     fn store(&self, function: &LoadedFunction, file: &StatusFile, status: Option<ScheduleStatus>) {
@@ -427,9 +408,8 @@ impl Inner {
 
     /// Fires a timer whenever its time has come; one run at a time.
     async fn keep_time(self: Arc<Self>, function: LoadedFunction, file: StatusFile, first: Ticks) {
-        let mut wait = first;
+        let mut due = first;
         loop {
-            let due = Ticks(self.clock.now().0.saturating_add(wait.0));
             self.clock.sleep_until(due).await;
             let started = self.clock.now();
             let Some(fired) = self.with_listener(&function, |listener| listener.fire(started)) else {
@@ -437,16 +417,26 @@ impl Inner {
             };
             let run = match fired {
                 Fired::Wait(more) => {
-                    wait = more;
+                    due = later(started, more);
                     continue;
                 }
                 Fired::Run(run) => run,
             };
             let cause = Cause::Schedule { is_past_due: run.is_past_due };
             let job = Job { function: function.clone(), data: run.info, cause, input: None };
-            if let Err(why) = self.run_trigger(&job).await {
-                self.log.host(Level::Error, format!("Functions.{}: {why}", function.name));
-                return;
+            // A task of its own: a run goes on when the schedule is stopped.
+            let inner = self.clone();
+            let ran = tokio::spawn(async move { inner.run_trigger(&job).await }).await;
+            match ran {
+                Ok(Ok(_outcome)) => {}
+                Ok(Err(why)) => {
+                    self.log.host(Level::Error, format!("Functions.{}: {why}", function.name));
+                    return;
+                }
+                Err(why) => {
+                    self.log.host(Level::Error, format!("Functions.{}: {why}", function.name));
+                    return;
+                }
             }
             let ended = self.clock.now();
             let Some((next, store)) = self.with_listener(&function, |listener| listener.end(started, ended))
@@ -454,7 +444,7 @@ impl Inner {
                 return;
             };
             self.store(&function, &file, store);
-            wait = next;
+            due = later(ended, next);
         }
     }
 }

@@ -80,7 +80,17 @@ impl Inner {
             let outcome = self.attempt(&job.function.name, &id, &body).await;
             self.records.end(&id, self.clock.now(), &outcome);
             let why = match &outcome {
-                InvocationOutcome::Succeeded { .. } => return Ok(outcome),
+                InvocationOutcome::Succeeded { logs } => {
+                    let name = &job.function.name;
+                    for line in logs {
+                        self.log.host(Level::Information, format!("Functions.{name}: {line}"));
+                    }
+                    self.log.host(
+                        Level::Information,
+                        format!("Executed 'Functions.{name}' (Succeeded, Id={id})"),
+                    );
+                    return Ok(outcome);
+                }
                 InvocationOutcome::Failed { error } => error.clone(),
                 InvocationOutcome::NeverCompleted { why } => why.clone(),
             };

@@ -1,7 +1,11 @@
 //! What handler and host said, with the levels that the host gives to console lines.
 
 use super::{clock::SharedClock, ticks::Ticks};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fs::File,
+    io::Write,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Where a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +51,12 @@ pub(super) struct Log {
     lines: Arc<Mutex<std::collections::VecDeque<LogLine>>>,
     clock: SharedClock,
     echo: bool,
+    file: Option<Arc<File>>,
 }
 
 impl Log {
-    pub(super) fn new(clock: SharedClock, echo: bool) -> Self {
-        Self { lines: Arc::default(), clock, echo }
+    pub(super) fn new(clock: SharedClock, echo: bool, file: Option<File>) -> Self {
+        Self { lines: Arc::default(), clock, echo, file: file.map(Arc::new) }
     }
 
     pub(super) fn line(&self, source: Source, text: String) {
@@ -68,13 +73,17 @@ impl Log {
     }
 
     fn push(&self, source: Source, level: Level, text: String) {
+        let tag = match source {
+            Source::Stdout => "handler",
+            Source::Stderr => "handler!",
+            Source::Host => "host",
+        };
         if self.echo {
-            let tag = match source {
-                Source::Stdout => "handler",
-                Source::Stderr => "handler!",
-                Source::Host => "host",
-            };
             println!("[{tag}] {text}");
+        }
+        if let Some(file) = &self.file {
+            // A full disk must not stop the host; the lines are also kept in memory.
+            let _best_effort = file.as_ref().write_all(format!("[{tag}] {text}\n").as_bytes());
         }
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == KEPT {

@@ -16,6 +16,7 @@ pub mod http1;
 mod invoke;
 mod log;
 pub mod newtonsoft;
+mod options;
 mod process;
 mod proxy;
 mod random;
@@ -37,8 +38,9 @@ pub use envelope::{
     request_bytes, retry_context,
 };
 pub use error::HostError;
-pub use host::{FunctionsHost, HostOptions};
+pub use host::{FunctionsHost, unused_port};
 pub use log::{Level, LogLine, Source};
+pub use options::HostOptions;
 pub use process::State;
 pub use records::{Cause, InvocationRecord};
 pub use routes::{

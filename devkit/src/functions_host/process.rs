@@ -426,25 +426,35 @@ fn exited(shown: &str, status: ExitStatus) -> String {
 }
 
 /// `GET /` until something answers: any response counts, and so does any failure but a refused connection.
+/// The time is looked at between two tries only: an answer that comes too late still counts.
 async fn until_ready(port: u16, limit: Duration) -> bool {
-    let waited = async {
-        loop {
-            match ask_root(port).await {
-                Err(WireError::Refused) => pause(READINESS_PAUSE).await,
-                _ => return,
-            }
+    let mut deadline = std::pin::pin!(pause(limit));
+    loop {
+        match ask_root(port).await {
+            Err(WireError::Refused) => {}
+            _ => return true,
         }
-    };
-    tokio::select! {
-        () = waited => true,
-        () = pause(limit) => false,
+        tokio::select! {
+            biased;
+            () = &mut deadline => return false,
+            () = pause(READINESS_PAUSE) => {}
+        }
     }
 }
 
+/// The HTTP client asks again, three times, when the connection closes without an answer.
 async fn ask_root(port: u16) -> Result<(), WireError> {
-    let mut connection = connect(port).await?;
-    connection.send(format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n").as_bytes()).await?;
-    connection.read_response_head().await.map(|_any_answer| ())
+    let mut last = WireError::Closed;
+    for _try in 0..4 {
+        let mut connection = connect(port).await?;
+        connection.send(format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n").as_bytes()).await?;
+        match connection.read_response_head().await {
+            Ok(_any_answer) => return Ok(()),
+            Err(why @ WireError::Closed) => last = why,
+            Err(why) => return Err(why),
+        }
+    }
+    Err(last)
 }
 
 async fn follow(stream: impl AsyncRead + Unpin, source: Source, log: Log) {

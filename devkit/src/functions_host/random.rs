@@ -14,3 +14,9 @@ pub fn key() -> String {
     let bytes: [u8; 40] = std::array::from_fn(|_| rand::random());
     URL_SAFE.encode(bytes)
 }
+
+/// Random bits.
+#[expect(clippy::disallowed_methods, reason = "the emulator's one place that draws random numbers")]
+pub fn bits() -> u32 {
+    rand::random()
+}

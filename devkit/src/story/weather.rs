@@ -1,0 +1,172 @@
+//! Foul weather, and the reckoning: Planner goes away and comes back; then nothing is there twice.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    Missed,
+    agent::form,
+    chapters::{create, document, expect, same, set, text},
+    clock::{Moment, pause},
+    planner::Unseen,
+    script::Step,
+    stage::{Act, Stage},
+};
+
+/// How long Planner is away: long enough for uploads to be tried and to fail.
+const AWAY: std::time::Duration = std::time::Duration::from_secs(3);
+/// What "agents notice nothing" means for one call.
+const UNNOTICED: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Planner goes away; agents edit and create; it comes back.
+pub(super) async fn away_and_back(stage: &Stage) -> Result<(), Missed> {
+    let (edited, created, silent) = (stage.id("launch"), stage.id("flowers"), stage.id("parking"));
+    let last = stage.planner.journal(0).await.or_miss(stage, Step::Away)?;
+    let last = last.last().map_or(0, |entry| entry.seq);
+    stage.tell("planner: goes away; every connection to it closes without an answer");
+    stage.planner.set_away(true).await.or_miss(stage, Step::Away)?;
+    if stage.planner.tasks(&stage.plan).await.is_ok() {
+        return Err(stage.missed(Step::Away, "Planner still answers".to_owned()));
+    }
+    let began = Moment::now();
+    stage.tell("agent:  PATCH of one task, POST of another, SET + PUBLISH of a third");
+    let path = format!("/api/tasks/{edited}");
+    let patch = json!({"percent_complete": 0.5});
+    expect(stage.agent.call(Method::PATCH, &path, Some(&patch)).await, StatusCode::OK)
+        .or_miss(stage, Step::Away)?;
+    let flowers = json!({"id": created, "title": "Order flowers", "plan_id": stage.plan});
+    create(stage, Step::Away, &flowers).await?;
+    let parking = json!({"id": silent, "title": "Reserve parking", "plan_id": stage.plan});
+    set(stage, Step::Away, &parking, true).await?;
+    expect(stage.agent.call(Method::GET, &format!("/api/tasks/{created}"), None).await, StatusCode::OK)
+        .or_miss(stage, Step::Away)?;
+    let took = began.elapsed();
+    if took > UNNOTICED * 4 {
+        return Err(stage.missed(Step::Away, format!("four calls of an agent took {took:?}")));
+    }
+    // The product has to have met the outage, or its end proves nothing.
+    let look = async || {
+        let entries = stage.planner.journal(last).await?;
+        let app = |actor: &Option<String>| actor.as_deref().is_none_or(|actor| actor.starts_with("app:"));
+        let refused =
+            entries.iter().filter(|entry| entry.fault.as_deref() == Some("offline") && app(&entry.actor));
+        match refused.count() {
+            0 => Err("the product has not asked Planner for anything".to_owned()),
+            many => Ok(many),
+        }
+    };
+    stage.until(Step::Away, Step::Away.deadline(), began, look).await?;
+    stage.passed(Step::Away, took, "");
+    pause(AWAY.saturating_sub(began.elapsed())).await;
+
+    stage.tell("planner: is back");
+    stage.planner.set_away(false).await.or_miss(stage, Step::Back)?;
+    let began = Moment::now();
+    stage
+        .observe(Step::Back, began, async || {
+            stage.planner.titled(&stage.plan, "Order flowers").await?;
+            stage.planner.titled(&stage.plan, "Reserve parking").await?;
+            let task = stage.planner.titled(&stage.plan, "Plan the launch party").await?;
+            same(&task, "percentComplete", &json!(50))
+        })
+        .await
+}
+
+/// A person's edit comes at once when somebody asks for a poll.
+pub(super) async fn poll_now(stage: &Stage) -> Result<(), Missed> {
+    let id = stage.id("launch");
+    let task =
+        stage.planner.titled(&stage.plan, "Plan the launch party").await.or_miss(stage, Step::PollNow)?;
+    let planner_id = text(&task, "id").or_miss(stage, Step::PollNow)?;
+    stage.tell("person: sets the priority of \"Plan the launch party\" to urgent; somebody asks for a poll");
+    let began = Moment::now();
+    stage.planner.edit(&planner_id, &json!({"priority": 1})).await.or_miss(stage, Step::PollNow)?;
+    expect(stage.agent.call(Method::POST, "/api/sync/poll", None).await, StatusCode::ACCEPTED)
+        .or_miss(stage, Step::PollNow)?;
+    stage
+        .observe(Step::PollNow, began, async || {
+            same(&document(stage, &id).await?, "priority", &json!("urgent"))
+        })
+        .await
+}
+
+/// No title twice on either side, and one request for each task that agents made.
+pub(super) async fn no_duplicates(stage: &Stage) -> Result<(), Missed> {
+    let began = Moment::now();
+    let made = stage.all_made();
+    let look = async || {
+        once("Planner", stage.planner.tasks(&stage.plan).await?)?;
+        once("Redis", documents(stage).await?)?;
+        let creates = stage.planner.journal(0).await?.into_iter().filter(|entry| {
+            let ours = entry.actor.as_deref().is_some_and(|actor| actor.starts_with("app:"));
+            ours && entry.committed && entry.method == "POST" && entry.path.ends_with("/planner/tasks")
+        });
+        match creates.count() {
+            count if count == made.len() => Ok(()),
+            count => Err(format!("{count} tasks were made in Planner for {} of agents", made.len())),
+        }
+    };
+    stage.until(Step::NoDuplicates, Step::NoDuplicates.deadline(), began, look).await?;
+    stage.passed(Step::NoDuplicates, began.elapsed(), &format!("{} tasks of agents", made.len()));
+    Ok(())
+}
+
+/// Every task of the plan, as the product lists them.
+async fn documents(stage: &Stage) -> Result<Vec<Value>, Unseen> {
+    let mut documents = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/api/tasks?limit=200&plan={}&cursor={cursor}", stage.plan);
+        let page = expect(stage.agent.call(Method::GET, &path, None).await, StatusCode::OK)?;
+        documents.extend(page["tasks"].as_array().cloned().unwrap_or_default());
+        match page["cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => return Ok(documents),
+        }
+    }
+}
+
+fn once(place: &str, tasks: Vec<Value>) -> Result<(), Unseen> {
+    let mut titles: BTreeMap<String, usize> = BTreeMap::new();
+    for task in tasks {
+        *titles.entry(text(&task, "title")?).or_default() += 1;
+    }
+    match titles.into_iter().find(|(_, count)| *count > 1) {
+        None => Ok(()),
+        Some((title, count)) => Err(format!("{title:?} is in {place} {count} times")),
+    }
+}
+
+/// Every message that was heard has its documented form.
+pub(super) fn forms(stage: &Stage) -> Result<usize, Missed> {
+    let began = Moment::now();
+    let heard = stage.agent.heard();
+    if let Some(why) = heard.iter().find_map(|heard| form(heard).err()) {
+        return Err(stage.missed(Step::Forms, why));
+    }
+    stage.passed(Step::Forms, began.elapsed(), &format!("{} messages", heard.len()));
+    Ok(heard.len())
+}
+
+/// What the simulator found in the messages to and from Graph, if it had anything to check them against.
+pub(super) async fn checked(stage: &Stage) -> Result<String, Missed> {
+    let began = Moment::now();
+    let (checked, violations) = stage.planner.checked().await.or_miss(stage, Step::Checked)?;
+    if let Some(first) = violations.first() {
+        let first = serde_json::to_string(first).unwrap_or_default();
+        return Err(
+            stage.missed(Step::Checked, format!("{} violations, the first: {first}", checked.violations))
+        );
+    }
+    if !checked.on {
+        let why = "nothing was checked: ANNIKA_ORACLES is not set";
+        stage.skipped(Step::Checked, why);
+        return Ok(why.to_owned());
+    }
+    let words =
+        format!("{} requests and {} answers were checked, 0 violations", checked.requests, checked.answers);
+    stage.passed(Step::Checked, began.elapsed(), &words);
+    Ok(words)
+}
