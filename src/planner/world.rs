@@ -25,13 +25,16 @@ use crate::{
     clock::{SharedClock, SharedRng},
     graph::{self, GraphClient, ListOutcome, Outcome},
     keys,
-    store::{Store, StoreError},
+    store::{ScriptCall, Store, StoreError, StoreErrorKind},
     tasks::pending_entry,
 };
 
 /// Name of the engine's lease.
 const ENGINE: &str = "engine";
 
+/// How long claimed tasks wait for a Redis that does not answer; a third of a claim's length.
+const PATIENCE_MS: u64 = 20_000;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
 /// Waiting tasks that are looked at when the engine changes hands; an engine has a few groups of twenty at a time.
 const MOST_FREED: i64 = 2_000;
 
@@ -147,7 +150,7 @@ impl PlannerWorld {
         };
         let mut results: Vec<Option<CommitResult>> = vec![None; commits.len()];
         for (store, wanted) in [(&self.intents, &durable), (&self.store, &usual)] {
-            for (index, reply) in wanted.iter().zip(store.run_many(&calls(wanted)).await) {
+            for (index, reply) in wanted.iter().zip(self.run_patiently(store, &calls(wanted)).await) {
                 if let Some(slot) = results.get_mut(*index) {
                     *slot = Some(commit::result(reply)?);
                 }
@@ -157,6 +160,46 @@ impl PlannerWorld {
             self.wait_for_replicas().await?;
         }
         Ok(results.into_iter().flatten().collect())
+    }
+
+    /// Runs scripts; those that Redis could not be reached for are run again for a while.
+    ///
+    /// A commit that is given up forgets what Graph answered. Running one twice is harmless: the fence or the
+    /// document is another one then.
+    async fn run_patiently(&self, store: &Store, calls: &[ScriptCall]) -> Vec<Result<Value, StoreError>> {
+        let mut results = store.run_many(calls).await;
+        let until = self.clock.monotonic_ms() + PATIENCE_MS;
+        loop {
+            let again: Vec<usize> = results
+                .iter()
+                .enumerate()
+                .filter(|(_, result)| matches!(result, Err(error) if is_worth_waiting(error)))
+                .map(|(index, _)| index)
+                .collect();
+            if again.is_empty() || self.clock.monotonic_ms() >= until {
+                return results;
+            }
+            self.clock.sleep(BETWEEN_ATTEMPTS).await;
+            let calls: Vec<ScriptCall> = again.iter().filter_map(|&index| calls.get(index).cloned()).collect();
+            for (index, result) in again.into_iter().zip(store.run_many(&calls).await) {
+                if let Some(slot) = results.get_mut(index) {
+                    *slot = result;
+                }
+            }
+        }
+    }
+
+    /// Reads claimed tasks; a claim outlives a short outage of Redis.
+    async fn load_patiently(&self, ids: &[String]) -> Result<Vec<Snapshot>, StoreError> {
+        let until = self.clock.monotonic_ms() + PATIENCE_MS;
+        loop {
+            match load::snapshots(&self.store, ids).await {
+                Err(error) if is_worth_waiting(&error) && self.clock.monotonic_ms() < until => {
+                    self.clock.sleep(BETWEEN_ATTEMPTS).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Waits until the intents are on the replicas. It narrows the window in which a failover forgets them.
@@ -169,6 +212,11 @@ impl PlannerWorld {
         }
         Ok(())
     }
+}
+
+/// Whether waiting may help soon. A full Redis stays full until somebody makes room.
+fn is_worth_waiting(error: &StoreError) -> bool {
+    error.kind.is_passing() && error.kind != StoreErrorKind::Full
 }
 
 pub(super) fn millis(duration: Duration) -> i64 {
@@ -314,7 +362,7 @@ impl World for PlannerWorld {
     }
 
     async fn load(&self, ids: &[String]) -> Stored<Vec<Snapshot>> {
-        load::snapshots(&self.store, ids).await.map_err(failed)
+        self.load_patiently(ids).await.map_err(failed)
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Stored<Vec<CommitResult>> {

@@ -129,22 +129,36 @@ async fn an_absent_planner_task_that_is_no_tasks_is_forgotten() {
     assert!(stage.due().await.is_empty());
 }
 
+fn details(etag: &str, empty: bool) -> Vec<SeenDetails> {
+    let seen = |id: &str| SeenDetails { planner_id: id.to_owned(), etag: etag.to_owned(), empty };
+    vec![seen("P-1"), seen("unknown")]
+}
+
 #[tokio::test]
 async fn details_at_another_etag_are_noted_and_the_same_etag_is_not() {
     let mut stage = Stage::start().await;
     stage.mapped("t", "P-1").await;
-    let seen = |etag: &str| {
-        let details =
-            |id: &str| SeenDetails { planner_id: id.to_owned(), etag: etag.to_owned(), empty: false };
-        [details("P-1"), details("unknown")]
-    };
-    stage.world.recheck_details(&seen("W/\"d1\"")).await.unwrap();
+    stage.world.recheck_details(&details("W/\"d1\"", false)).await.unwrap();
     assert!(stage.due().await.is_empty());
-    stage.world.recheck_details(&seen("W/\"d2\"")).await.unwrap();
-    assert_eq!(stage.due().await, ["t"]);
+    stage.world.recheck_details(&details("W/\"d2\"", true)).await.unwrap();
+    assert_eq!(stage.due().await, ["t"], "another ETag is looked at, empty or not");
     assert!(stage.world.load(&["t".to_owned()]).await.unwrap()[0].recheck_details);
     stage.world.rotated("L", "P-1").await.unwrap();
     assert_eq!(stage.world.known("L").await.unwrap().details_cursor, "P-1");
+}
+
+#[tokio::test]
+async fn the_first_sight_of_empty_details_is_only_remembered_and_of_others_looked_at() {
+    let mut stage = Stage::start().await;
+    stage.mapped("t", "P-1").await;
+    let () = stage.redis.del(keys::planner_etag_details("P-1")).await.unwrap();
+    stage.world.recheck_details(&details("W/\"d1\"", true)).await.unwrap();
+    assert!(stage.due().await.is_empty());
+    assert_eq!(stage.text(&keys::planner_etag_details("P-1")).await.as_deref(), Some("W/\"d1\""));
+    assert!(!stage.exists(&keys::planner_etag_details("unknown")).await);
+    let () = stage.redis.del(keys::planner_etag_details("P-1")).await.unwrap();
+    stage.world.recheck_details(&details("W/\"d1\"", false)).await.unwrap();
+    assert_eq!(stage.due().await, ["t"]);
 }
 
 #[tokio::test]
@@ -161,6 +175,7 @@ async fn a_held_task_is_kept_for_the_open_create_that_may_explain_it_and_not_for
     assert!(!stage.exists(&keys::sync_rmap("P-7")).await, "it is not imported");
     let ttl: i64 = stage.redis.ttl(keys::sync_orphans("L")).await.unwrap();
     assert!((86_000..=86_400).contains(&ttl), "{ttl}");
+    assert_eq!(stage.due().await, ["t"], "the create that may be explained is looked at again");
     let snapshot = stage.world.load(&["t".to_owned()]).await.unwrap().remove(0);
     assert_eq!((snapshot.orphans.len(), snapshot.open_creates.len()), (1, 1));
     assert_eq!(snapshot.orphans[0]["id"], "P-7");

@@ -5,6 +5,7 @@ mod commit;
 mod foreign;
 mod lists;
 mod messages;
+mod outages;
 mod sweep;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -39,7 +40,11 @@ pub struct Stage {
 
 impl Stage {
     pub async fn start() -> Self {
-        let server = RedisServer::start(RedisOptions::default()).await.unwrap();
+        Self::start_with(RedisOptions::default()).await
+    }
+
+    pub async fn start_with(options: RedisOptions) -> Self {
+        let server = RedisServer::start(options).await.unwrap();
         let redis = server.connect().await.unwrap();
         let world = world(&server, Vec::new());
         Self { server, world, redis }
