@@ -6,7 +6,10 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{ApiKey, ApiKeyValue, SecurityScheme},
+};
 
 use crate::error::{FieldError, ProblemBody};
 
@@ -18,9 +21,25 @@ use crate::error::{FieldError, ProblemBody};
         description = "Tasks for AI agents in Redis, kept the same as Microsoft Planner. Errors are application/problem+json with a stable `code`; every answer carries `x-request-id`. The Functions host asks for its key as `x-functions-key` or `?code=`.",
         license(name = "MIT"),
     ),
-    components(schemas(ProblemBody, FieldError))
+    components(schemas(ProblemBody, FieldError)),
+    modifiers(&Keys),
+    security(("function_key" = []), ("function_code" = []))
 )]
 pub(super) struct Document;
+
+/// How a caller shows the key that the Functions host asks for. An operation without keys says so itself; a test
+/// compares that with the `authLevel` of the function that the host picks for it.
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let header = ApiKeyValue::with_description("x-functions-key", "A key of the function or of the host.");
+        components.add_security_scheme("function_key", SecurityScheme::ApiKey(ApiKey::Header(header)));
+        let query = ApiKeyValue::with_description("code", "The same key, in the address.");
+        components.add_security_scheme("function_code", SecurityScheme::ApiKey(ApiKey::Query(query)));
+    }
+}
 
 /// The document as it is served.
 #[derive(Debug, Clone)]

@@ -112,6 +112,8 @@ impl Planner {
     /// When Redis does not answer.
     pub async fn poll_now(&self) -> Result<bool, StoreError> {
         if self.is_running() {
+            // Without Redis nothing can be done, and a caller must hear it here as everywhere.
+            self.inner.engine.world().store.ping().await?;
             self.inner.engine.poll_soon();
             return Ok(true);
         }

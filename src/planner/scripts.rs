@@ -1,6 +1,10 @@
 //! The scripts of the sync engine's store, each beside its header comment in `lua/`.
 
-use crate::store::{Script, ScriptCall};
+use crate::{
+    keys,
+    store::{Script, ScriptCall},
+    tasks::pending_entry,
+};
 
 macro_rules! marking {
     ($file:literal) => {
@@ -29,9 +33,23 @@ pub static COMMIT: Script = Script::new(
     ),
 );
 /// Takes, renews or gives back a lease.
-pub static LEASE: Script = Script::new("planner/lease", 1, include_str!("lua/lease.lua"));
+pub static LEASE: Script = Script::new("planner/lease", 2, include_str!("lua/lease.lua"));
+/// Frees what the last holder of the engine's lease had claimed.
+pub static FREE: Script = Script::new("planner/free", 1, marking!("free.lua"));
 /// Raises the shared pause.
 pub static PAUSE: Script = Script::new("planner/pause", 1, include_str!("lua/pause.lua"));
+
+/// The call that makes `ids` due after `delay_ms`; `reason` is one of the script's.
+pub(super) fn mark_call(ids: &[String], reason: &str, delay_ms: i64) -> ScriptCall {
+    let call = MARK_MANY
+        .call()
+        .key(keys::sync_due())
+        .key(keys::sync_pending())
+        .num(delay_ms)
+        .arg(keys::sync_state(""))
+        .arg(reason);
+    ids.iter().fold(call, |call, id| call.arg(id).arg(pending_entry(id)))
+}
 
 /// The words of commands that `commit` runs, each command with its length in front.
 #[derive(Debug, Default)]

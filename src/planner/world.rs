@@ -13,23 +13,30 @@ use annika_sync::world::{
     OpenCreate, PlanList, Plans, Report, SeenDetails, Signals, Snapshot, Stored, SweepPage, World,
 };
 use redis::Value;
+use serde_json::Value as Json;
 use tokio::sync::Notify;
 
 use super::{
     commit, health, lists, load, plans,
-    scripts::{CLAIM, INGEST, LEASE, MARK_MANY, PAUSE},
+    scripts::{CLAIM, FREE, INGEST, LEASE, PAUSE, mark_call},
     sweep,
 };
 use crate::{
     clock::{SharedClock, SharedRng},
     graph::{self, GraphClient, ListOutcome, Outcome},
     keys,
-    store::{Store, StoreError},
+    store::{ScriptCall, Store, StoreError, StoreErrorKind},
     tasks::pending_entry,
 };
 
 /// Name of the engine's lease.
 const ENGINE: &str = "engine";
+
+/// How long claimed tasks wait for a Redis that does not answer; a third of a claim's length.
+const PATIENCE_MS: u64 = 20_000;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
+/// Waiting tasks that are looked at when the engine changes hands; an engine has a few groups of twenty at a time.
+const MOST_FREED: i64 = 2_000;
 
 /// Redis and Graph, as the engine sees them.
 #[derive(Debug)]
@@ -98,15 +105,7 @@ impl PlannerWorld {
         delay: Duration,
     ) -> Result<(), StoreError> {
         for ids in ids.chunks(500) {
-            let call = MARK_MANY
-                .call()
-                .key(keys::sync_due())
-                .key(keys::sync_pending())
-                .num(millis(delay))
-                .arg(keys::sync_state(""))
-                .arg(reason);
-            let call = ids.iter().fold(call, |call, id| call.arg(id).arg(pending_entry(id)));
-            self.store.run(&call).await?;
+            self.store.run(&mark_call(ids, reason, millis(delay))).await?;
             self.marked_here.fetch_add(ids.len() as u64, Ordering::Relaxed);
         }
         self.wake();
@@ -115,7 +114,27 @@ impl PlannerWorld {
 
     async fn lease(&self, length: Duration) -> Result<bool, StoreError> {
         let call = LEASE.call().key(keys::sync_lock(ENGINE)).arg(&self.holder).num(millis(length));
-        number(self.store.run(&call).await?).map(|held| held == 1)
+        let held = number(self.store.run(&call).await?)?;
+        if held == 2 {
+            self.free_claims().await?;
+        }
+        Ok(held > 0)
+    }
+
+    /// After a process died with claims of its own: without this they would wait for their leases to run out.
+    async fn free_claims(&self) -> Result<(), StoreError> {
+        let call = FREE
+            .call()
+            .key(keys::sync_lock(ENGINE))
+            .key(keys::sync_due())
+            .arg(&self.holder)
+            .arg(keys::sync_state(""))
+            .num(MOST_FREED);
+        let freed = number(self.store.run(&call).await?)?;
+        if freed > 0 {
+            tracing::info!(freed, "tasks that the last engine had under way are taken up again");
+        }
+        Ok(())
     }
 
     async fn commit_all(&self, commits: &[Commit]) -> Result<Vec<CommitResult>, StoreError> {
@@ -131,7 +150,7 @@ impl PlannerWorld {
         };
         let mut results: Vec<Option<CommitResult>> = vec![None; commits.len()];
         for (store, wanted) in [(&self.intents, &durable), (&self.store, &usual)] {
-            for (index, reply) in wanted.iter().zip(store.run_many(&calls(wanted)).await) {
+            for (index, reply) in wanted.iter().zip(self.run_patiently(store, &calls(wanted)).await) {
                 if let Some(slot) = results.get_mut(*index) {
                     *slot = Some(commit::result(reply)?);
                 }
@@ -141,6 +160,46 @@ impl PlannerWorld {
             self.wait_for_replicas().await?;
         }
         Ok(results.into_iter().flatten().collect())
+    }
+
+    /// Runs scripts; those that Redis could not be reached for are run again for a while.
+    ///
+    /// A commit that is given up forgets what Graph answered. Running one twice is harmless: the fence or the
+    /// document is another one then.
+    async fn run_patiently(&self, store: &Store, calls: &[ScriptCall]) -> Vec<Result<Value, StoreError>> {
+        let mut results = store.run_many(calls).await;
+        let until = self.clock.monotonic_ms() + PATIENCE_MS;
+        loop {
+            let again: Vec<usize> = results
+                .iter()
+                .enumerate()
+                .filter(|(_, result)| matches!(result, Err(error) if is_worth_waiting(error)))
+                .map(|(index, _)| index)
+                .collect();
+            if again.is_empty() || self.clock.monotonic_ms() >= until {
+                return results;
+            }
+            self.clock.sleep(BETWEEN_ATTEMPTS).await;
+            let calls: Vec<ScriptCall> = again.iter().filter_map(|&index| calls.get(index).cloned()).collect();
+            for (index, result) in again.into_iter().zip(store.run_many(&calls).await) {
+                if let Some(slot) = results.get_mut(index) {
+                    *slot = result;
+                }
+            }
+        }
+    }
+
+    /// Reads claimed tasks; a claim outlives a short outage of Redis.
+    async fn load_patiently(&self, ids: &[String]) -> Result<Vec<Snapshot>, StoreError> {
+        let until = self.clock.monotonic_ms() + PATIENCE_MS;
+        loop {
+            match load::snapshots(&self.store, ids).await {
+                Err(error) if is_worth_waiting(&error) && self.clock.monotonic_ms() < until => {
+                    self.clock.sleep(BETWEEN_ATTEMPTS).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Waits until the intents are on the replicas. It narrows the window in which a failover forgets them.
@@ -153,6 +212,11 @@ impl PlannerWorld {
         }
         Ok(())
     }
+}
+
+/// Whether waiting may help soon. A full Redis stays full until somebody makes room.
+fn is_worth_waiting(error: &StoreError) -> bool {
+    error.kind.is_passing() && error.kind != StoreErrorKind::Full
 }
 
 pub(super) fn millis(duration: Duration) -> i64 {
@@ -187,7 +251,8 @@ fn request(request: &GraphRequest) -> graph::Request {
 fn outcome(outcome: Outcome) -> GraphOutcome {
     match outcome {
         Outcome::Answer(answer) => {
-            GraphOutcome::Answer { status: answer.status, body: answer.body, retry_after: answer.retry_after }
+            let body = with_etag(answer.body, answer.etag);
+            GraphOutcome::Answer { status: answer.status, body, retry_after: answer.retry_after }
         }
         Outcome::Unknown(graph::Unknown::ServerError { status, retry_after }) => {
             GraphOutcome::Answer { status, body: None, retry_after }
@@ -195,6 +260,17 @@ fn outcome(outcome: Outcome) -> GraphOutcome {
         Outcome::Unknown(reason) => GraphOutcome::Unknown { reason: reason.to_string() },
         Outcome::NotSent(reason) => GraphOutcome::NotSent { reason: reason.to_string() },
     }
+}
+
+/// An entity whose ETag came in the header alone gets it where the engine looks for it.
+fn with_etag(body: Option<Json>, etag: Option<String>) -> Option<Json> {
+    let mut body = body?;
+    if let (Some(entity), Some(etag)) =
+        (body.as_object_mut().filter(|entity| entity.contains_key("id")), etag)
+    {
+        entity.entry("@odata.etag").or_insert(Json::String(etag));
+    }
+    Some(body)
 }
 
 fn plan_list(outcome: ListOutcome, begun_at: i64) -> PlanList {
@@ -286,7 +362,7 @@ impl World for PlannerWorld {
     }
 
     async fn load(&self, ids: &[String]) -> Stored<Vec<Snapshot>> {
-        load::snapshots(&self.store, ids).await.map_err(failed)
+        self.load_patiently(ids).await.map_err(failed)
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Stored<Vec<CommitResult>> {

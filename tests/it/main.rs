@@ -10,5 +10,7 @@ mod functions;
 mod graph_client;
 mod host;
 mod keys;
+mod planner;
+mod process;
 mod store;
 mod tasks;

@@ -1,5 +1,7 @@
 //! The Functions app as the host sees it: every `function.json`, `host.json`, and what `make stage` lays out.
 
+mod routes;
+
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

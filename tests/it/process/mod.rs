@@ -1,0 +1,235 @@
+//! The real binary under the Functions-host emulator, with a Redis and the simulators of its own.
+
+mod documents;
+mod hosting;
+mod kill;
+mod lifecycle;
+mod outages;
+mod session;
+mod staging;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use annika::keys;
+use annika_devkit::{
+    functions_host::{FunctionsHost, HostOptions, Source},
+    graph::{Control, GraphOptions, seed},
+    stack::{Stack, StackOptions},
+};
+use redis::{AsyncCommands, aio::MultiplexedConnection};
+use serde_json::{Value, json};
+
+/// Lays the Functions app flat into `folder`, as `make stage` does; the binary is linked.
+pub fn stage_app(folder: &Path) {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    fs::create_dir_all(folder).unwrap();
+    for file in ["host.json", "local.settings.json"] {
+        fs::copy(root.join(file), folder.join(file)).unwrap();
+    }
+    for function in fs::read_dir(root.join("functions")).unwrap() {
+        let function = function.unwrap();
+        let target = folder.join(function.file_name());
+        fs::create_dir_all(&target).unwrap();
+        fs::copy(function.path().join("function.json"), target.join("function.json")).unwrap();
+    }
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_annika"), folder.join("annika")).unwrap();
+}
+
+/// What a Functions host gives a handler, and nothing of this machine's own settings.
+pub fn host_options(root: &Path) -> HostOptions {
+    HostOptions { root: root.to_owned(), inherit_env: false, ..HostOptions::default() }
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub retry_after: Option<String>,
+    pub json: Value,
+}
+
+/// Everything, running.
+pub struct Rig {
+    pub stack: Stack,
+    pub redis: MultiplexedConnection,
+    http: reqwest::Client,
+    _app: tempfile::TempDir,
+}
+
+impl Rig {
+    /// Everything started, the timer fired once as at the first minute.
+    pub async fn start() -> Self {
+        let rig = Self::start_with(|_| {}).await;
+        rig.fire();
+        rig
+    }
+
+    /// Everything started; nothing fired.
+    pub async fn start_with(change: impl FnOnce(&mut StackOptions)) -> Self {
+        let app = tempfile::tempdir().unwrap();
+        stage_app(&app.path().join("app"));
+        let mut options = StackOptions::new(&app.path().join("app"));
+        options.graph = GraphOptions::example();
+        options.host = host_options(&options.app);
+        change(&mut options);
+        let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        let redis = stack.redis.as_ref().unwrap().connect().await.unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+        Self { stack, redis, http, _app: app }
+    }
+
+    pub fn control(&self) -> &Control {
+        self.stack.graph.control()
+    }
+
+    pub fn host(&self) -> &FunctionsHost {
+        &self.stack.host
+    }
+
+    /// Fires the timer, as the host does at a tick, and does not wait for its end.
+    pub fn fire(&self) {
+        // The run ends with the next tick, or with the handler; both are in the emulator's records.
+        drop(self.host().fire_detached("planner_poll").unwrap());
+    }
+
+    pub async fn send(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
+        let url = format!("{}{path}", self.host().url());
+        let mut request = self
+            .http
+            .request(method.parse().unwrap(), url)
+            .header("x-functions-key", self.host().function_key());
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let status = answer.status().as_u16();
+        let retry_after = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+        let text = answer.text().await.unwrap();
+        Reply { status, retry_after, json: serde_json::from_str(&text).unwrap_or(Value::Null) }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, None).await
+    }
+
+    /// Creates a task over HTTP.
+    pub async fn create(&self, id: &str, title: &str) {
+        let task = json!({"id": id, "title": title, "plan_id": seed::PLAN});
+        let reply = self.send("POST", "/api/tasks", Some(task)).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+
+    /// Asks for a poll.
+    pub async fn poll(&self) {
+        assert_eq!(self.send("POST", "/api/sync/poll", None).await.status, 202);
+    }
+
+    /// The codes of the reasons for which readiness is degraded.
+    pub async fn reasons(&self) -> Vec<String> {
+        let ready = self.get("/api/health/ready").await;
+        assert_eq!(ready.status, 200, "{ready:?}");
+        let reasons = ready.json["reasons"].as_array().unwrap();
+        let codes: Vec<String> =
+            reasons.iter().map(|reason| reason["code"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ready.json["status"], if codes.is_empty() { "ready" } else { "degraded" });
+        codes
+    }
+
+    /// Planner's tasks with this title.
+    pub fn titled(&self, title: &str) -> Vec<Value> {
+        self.control().tasks(seed::PLAN).into_iter().filter(|task| task["title"] == title).collect()
+    }
+
+    /// Waits until Planner has exactly one task with this title.
+    pub async fn in_planner(&self, title: &str, seconds: u64) -> Value {
+        within(seconds, &format!("'{title}' in Planner"), async || !self.titled(title).is_empty()).await;
+        let found = self.titled(title);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].clone()
+    }
+
+    pub async fn document(&self, id: &str) -> Option<Value> {
+        let text: Option<String> = self.redis.clone().get(keys::task(id)).await.unwrap();
+        text.map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// The failed list: task id and code.
+    pub async fn failed(&self) -> Vec<(String, String)> {
+        let texts: Vec<String> = self.redis.clone().lrange(keys::sync_failed(), 0, -1).await.unwrap();
+        let read = |text: &String| {
+            let entry: Value = serde_json::from_str(text).unwrap();
+            let member = |name: &str| entry[name].as_str().unwrap().to_owned();
+            (member("task_id"), member("code"))
+        };
+        texts.iter().map(read).collect()
+    }
+
+    /// Which Planner task a task is.
+    pub async fn mapped(&self, id: &str) -> Option<String> {
+        let text: Option<String> = self.redis.clone().get(keys::planner_id_map(id)).await.unwrap();
+        let map: Value = serde_json::from_str(&text?).unwrap();
+        Some(map["planner_id"].as_str().unwrap().to_owned())
+    }
+
+    /// What every session must leave behind: messages that fit Microsoft's descriptions, logs in order, no
+    /// secrets in them. `titles` are words of people's text.
+    pub fn check(&self, titles: &[&str]) {
+        self.check_messages();
+        self.check_logs(titles);
+    }
+
+    pub fn check_messages(&self) {
+        let checked = self.control().checked();
+        assert_eq!(checked.on, std::env::var_os("ANNIKA_ORACLES").is_some());
+        assert!(!checked.on || checked.requests > 0, "{checked:?}");
+        assert_eq!(self.control().violations().len(), 0, "{:#?}", self.control().violations());
+    }
+
+    pub fn check_logs(&self, titles: &[&str]) {
+        let lines = self.host().log();
+        let graph = &self.stack.graph;
+        let mut secrets = vec![
+            self.host().function_key().to_owned(),
+            self.host().master_key().to_owned(),
+            graph.identity_header(),
+            graph.client_secret(),
+            "eyJ".to_owned(),
+        ];
+        secrets.extend(titles.iter().map(|title| (*title).to_owned()));
+        let mut handlers = 0;
+        for line in lines {
+            assert_ne!(line.source, Source::Stderr, "{}", line.text);
+            if line.source != Source::Stdout {
+                continue;
+            }
+            handlers += 1;
+            let json: Value =
+                serde_json::from_str(&line.text).unwrap_or_else(|e| panic!("{e}: {}", line.text));
+            assert!(json["message"].is_string() && json["level"].is_string(), "{json}");
+            assert_ne!(json["code"], "panic", "{json}");
+            for secret in &secrets {
+                assert!(!line.text.contains(secret.as_str()), "a secret stands in {}", line.text);
+            }
+        }
+        assert!(handlers > 0, "the handler said nothing");
+    }
+}
+
+/// Calls `probe` until it answers true; panics with the story so far after so many seconds.
+pub async fn within(seconds: u64, what: &str, mut probe: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !probe().await {
+        assert!(start.elapsed() < Duration::from_secs(seconds), "{what}: not within {seconds} s");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Writes past the test harness, so that figures are seen.
+pub fn say(line: &str) {
+    use std::io::Write;
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
