@@ -19,3 +19,16 @@ pub enum Command {
     /// Check the settings and the credential, print what was found as JSON, and exit 0 if all is well.
     Doctor,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_serves_without_arguments() {
+        Cli::command().debug_assert();
+        assert_eq!(Cli::parse_from(["annika"]).command, None);
+        assert_eq!(Cli::parse_from(["annika", "doctor"]).command, Some(Command::Doctor));
+    }
+}

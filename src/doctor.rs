@@ -1,12 +1,16 @@
 //! `annika doctor`: what an operator wants to know before anything runs, as one JSON object on stdout.
 
-use crate::{app::App, entra::CredentialKind, graph::Outcome};
+use crate::{
+    app::App,
+    entra::CredentialKind,
+    graph::{Outcome, planner},
+};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Checks credential, Graph and plans, prints the findings, and answers 0 only if all is well.
 ///
-/// Graph is asked for one plan or group that the settings name; no token, key or name of a task is printed.
+/// Graph is asked for the first plan or group that the settings name; no token, key or name of a task is printed.
 pub async fn run(app: &App) -> ExitCode {
     let (well, report) = examine(app).await;
     println!("{report}");
@@ -23,23 +27,36 @@ pub async fn examine(app: &App) -> (bool, Value) {
     let plans = &app.settings.planner.plans;
     let mut report = json!({ "credential": credential, "plans": plans.len(), "graph": null, "problems": [] });
     let mut problems: Vec<String> = Vec::new();
-    if plans.is_empty() {
-        problems.push("PLANNER_PLANS is not set: nothing is synchronised".to_owned());
-    }
-    let outcome = app.graph.send(crate::graph::planner::probe(plans.first())).await;
-    report["graph"] = match &outcome {
-        Outcome::Answer(answer) => json!({ "status": answer.status }),
-        Outcome::Unknown(reason) => json!({ "code": reason.code() }),
-        Outcome::NotSent(reason) => json!({ "code": reason.code() }),
+    let outcome = match plans.first() {
+        Some(plan) => app.graph.send(planner::probe(plan)).await,
+        None => {
+            problems.push("PLANNER_PLANS is not set: nothing is synchronised".to_owned());
+            match app.graph.check_token().await {
+                Ok(()) => return finish(report, problems),
+                Err(reason) => Outcome::NotSent(reason),
+            }
+        }
     };
     match outcome {
-        Outcome::Answer(answer) if answer.is_success() => {}
         Outcome::Answer(answer) => {
-            problems.push(format!("Graph answered {} for the first plan", answer.status))
+            report["graph"] = json!({ "status": answer.status });
+            if !answer.is_success() {
+                problems.push(format!("Graph answered {} for the first of PLANNER_PLANS", answer.status));
+            }
         }
-        Outcome::Unknown(reason) => problems.push(reason.to_string()),
-        Outcome::NotSent(reason) => problems.push(reason.to_string()),
+        Outcome::Unknown(reason) => {
+            report["graph"] = json!({ "code": reason.code() });
+            problems.push(reason.to_string());
+        }
+        Outcome::NotSent(reason) => {
+            report["graph"] = json!({ "code": reason.code() });
+            problems.push(reason.to_string());
+        }
     }
+    finish(report, problems)
+}
+
+fn finish(mut report: Value, problems: Vec<String>) -> (bool, Value) {
     report["problems"] = json!(problems);
     (problems.is_empty(), report)
 }

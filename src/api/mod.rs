@@ -43,10 +43,43 @@ pub fn router(state: ApiState) -> Router {
         .layer(DefaultBodyLimit::max(request::LARGEST_BODY))
         .layer(Extension(OpenApiText::new(&document)))
         .with_state(state.clone());
-    // The path is made canonical before it is routed, so routing happens inside a fallback.
+    around(routed, patterns, state.rng)
+}
+
+/// What surrounds the routes: the path is made canonical before it is routed, so routing happens inside a fallback.
+fn around(routed: Router, patterns: path::Patterns, rng: SharedRng) -> Router {
     Router::new()
         .fallback_service(routed)
         .layer(middleware::from_fn_with_state(Arc::new(patterns), path::make_canonical))
         .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(middleware::from_fn_with_state(state.rng, problem::identify))
+        .layer(middleware::from_fn_with_state(rng, problem::identify))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, extract::Request, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::clock::SystemRng;
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_problem_that_does_not_repeat_what_was_said() {
+        async fn fail() -> &'static str {
+            panic!("a secret")
+        }
+        let pattern = "/fail".to_owned();
+        let patterns = path::Patterns::new([&pattern].into_iter());
+        let router = around(Router::new().route("/fail", get(fail)), patterns, SystemRng::shared());
+        for _ in 0..2 {
+            let request = Request::builder().uri("/FAIL/").body(Body::empty()).expect("a request");
+            let response = router.clone().oneshot(request).await.expect("an answer");
+            assert_eq!(response.status(), 500);
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert!(response.headers().contains_key("x-request-id"));
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a body");
+            let text = String::from_utf8_lossy(&body).into_owned();
+            assert!(text.contains(r#""code":"internal_error""#) && !text.contains("secret"), "{text}");
+        }
+    }
 }

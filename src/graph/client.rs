@@ -132,6 +132,14 @@ impl GraphClient {
         &self.inner.credentials
     }
 
+    /// Whether there is a token for Graph, or why there is none; Graph itself is not asked.
+    ///
+    /// # Errors
+    /// [`NotSent::NoToken`].
+    pub async fn check_token(&self) -> Result<(), NotSent> {
+        self.inner.write_token().await.map(drop)
+    }
+
     /// Sends one request. A GET is repeated as [`RetryPolicy`] says; a write never is, but for a token that was
     /// rejected (401: nothing happened), once.
     pub async fn send(&self, request: Request) -> Outcome {

@@ -74,12 +74,11 @@ pub fn delete_task(task_id: &str, etag: &str) -> Request {
     Request::new(Method::Delete, task_path(task_id)).if_match(etag)
 }
 
-/// A cheap read that shows whether Graph lets this app in: the plan or group that is synchronised, else the service.
-pub fn probe(source: Option<&PlanSource>) -> Request {
+/// A cheap read that shows whether Graph lets this app in to what is synchronised.
+pub fn probe(source: &PlanSource) -> Request {
     match source {
-        Some(PlanSource::Plan(id)) => get_plan(id),
-        Some(PlanSource::Group(id)) => Request::get(group_plans_path(id)),
-        None => Request::get("/planner"),
+        PlanSource::Plan(id) => get_plan(id),
+        PlanSource::Group(id) => Request::get(group_plans_path(id)),
     }
 }
 

@@ -95,7 +95,7 @@ contract {
         List Json, Life::Persistent, Public, "sync", Cap::Elements(1_000), Nothing,
         "What the sync did, newest first: `op`, `id`, `planner_id`, `ms`, `requests`, `outcome`.";
     SYNC_PENDING sync_pending() = "annika:sync:pending",
-        List Json, Life::Persistent, Public, "sync", Cap::PerTask, Task,
+        List Json, Life::Persistent, Public, "sync", Cap::Others, Task,
         "One entry for each task that waits; its length is the backlog, and others may push to it.";
     SYNC_FAILED sync_failed() = "annika:sync:failed",
         List Json, Life::Persistent, Public, "sync", Cap::PerTask, Agents,

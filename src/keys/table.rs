@@ -90,7 +90,7 @@ fn cap(cap: Cap) -> String {
         Cap::PerTask => "a task".to_owned(),
         Cap::PerPlan => "a plan".to_owned(),
         Cap::Life => "its life".to_owned(),
-        Cap::Others => "others'".to_owned(),
+        Cap::Others => "what others push".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use annika_sync::{
     state::TaskState,
-    world::{KnownPlan, Observation},
+    world::{KnownPlan, Observation, SeenDetails},
 };
 use redis::{Cmd, FromRedisValue, Value};
 use serde_json::Value as Json;
@@ -123,7 +123,7 @@ async fn note(store: &Store, notes: &[(&str, String)], field: &str) -> Result<Ve
     let mut unknown = Vec::new();
     for ((planner_id, value), owner) in notes.iter().zip(owners) {
         match owner {
-            Some(owner) => calls.push(note_call(planner_id, &owner, field, value, "")),
+            Some(owner) => calls.push(note_call(planner_id, &owner, field, value, "").arg("")),
             None => unknown.push((*planner_id).to_owned()),
         }
     }
@@ -153,14 +153,17 @@ fn note_call(
         .arg(etag)
 }
 
-/// Marks the tasks whose stored details ETag is another one.
-pub(super) async fn recheck_details(store: &Store, seen: &[(String, String)]) -> Result<(), StoreError> {
-    let ids: Vec<&str> = seen.iter().map(|(id, _)| id.as_str()).collect();
+/// Marks the tasks whose stored details ETag is another one, or that have none stored and details with content.
+pub(super) async fn recheck_details(store: &Store, seen: &[SeenDetails]) -> Result<(), StoreError> {
+    let ids: Vec<&str> = seen.iter().map(|seen| seen.planner_id.as_str()).collect();
     let owners = owners(store, &ids).await?;
     let calls: Vec<_> = seen
         .iter()
         .zip(owners)
-        .filter_map(|((planner_id, etag), owner)| Some(note_call(planner_id, &owner?, "recheck", "1", etag)))
+        .filter_map(|(seen, owner)| {
+            let empty = if seen.empty { "empty" } else { "" };
+            Some(note_call(&seen.planner_id, &owner?, "recheck", "1", &seen.etag).arg(empty))
+        })
         .collect();
     for reply in store.run_many(&calls).await {
         reply?;
@@ -170,10 +173,10 @@ pub(super) async fn recheck_details(store: &Store, seen: &[(String, String)]) ->
 
 /// Keeps the tasks that may belong to open creates, and marks those creates.
 async fn hold(store: &Store, observation: &Observation, now: i64) -> Result<(), StoreError> {
-    if observation.held.is_empty() {
-        return Ok(());
-    }
     let key = keys::sync_orphans(&observation.plan);
+    if observation.held.is_empty() {
+        return store.command::<i64>(&command("DEL", &key)).await.map(|_| ());
+    }
     let mut set = command("HSET", &key);
     for task in &observation.held {
         let id = task.get("id").and_then(Json::as_str).unwrap_or_default();
@@ -181,7 +184,7 @@ async fn hold(store: &Store, observation: &Observation, now: i64) -> Result<(), 
     }
     let mut expire = command("EXPIRE", &key);
     expire.arg(keys::SYNC_ORPHANS.ttl_s().unwrap_or_default());
-    for reply in store.pipeline(&[set, expire]).await {
+    for reply in store.pipeline(&[command("DEL", &key), set, expire]).await {
         reply?;
     }
     tracing::info!(

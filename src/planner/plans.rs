@@ -32,6 +32,7 @@ struct Group {
     plans: Vec<String>,
     problem: Option<String>,
     ask_at: i64,
+    read: bool,
 }
 
 impl PlanSources {
@@ -45,8 +46,14 @@ impl PlanSources {
         self.sources.is_empty()
     }
 
-    /// The synced plans now. Asks Graph only for groups whose plans are not known or old.
-    pub async fn read(&self, store: &Store, graph: &GraphClient, now: i64) -> Result<Plans, StoreError> {
+    /// The synced plans now. `graph` is asked only for groups whose plans are not known or old; without it, what
+    /// is known counts.
+    pub async fn read(
+        &self,
+        store: &Store,
+        graph: Option<&GraphClient>,
+        now: i64,
+    ) -> Result<Plans, StoreError> {
         let mut get = redis::cmd("GET");
         get.arg(keys::config_default_plan_id());
         let default: Option<String> = store.command(&get).await?;
@@ -58,6 +65,7 @@ impl PlanSources {
                 PlanSource::Group(id) => {
                     let group = self.group(id, graph, now).await;
                     group.plans.iter().for_each(|plan| add(&mut plans.synced, plan));
+                    plans.unread |= !group.read;
                     plans.problems.extend(group.problem);
                 }
             }
@@ -69,17 +77,22 @@ impl PlanSources {
         Ok(plans)
     }
 
-    async fn group(&self, id: &str, graph: &GraphClient, now: i64) -> Group {
+    async fn group(&self, id: &str, graph: Option<&GraphClient>, now: i64) -> Group {
         let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         if let Some(group) = known.clone().filter(|group| now < group.ask_at) {
             return group;
         }
         let mut group = known.unwrap_or_default();
+        let Some(graph) = graph else { return group };
         match graph.group_plans(id).await {
             ListOutcome::Complete(plans) => {
                 let ids = plans.iter().filter_map(|plan| plan.get("id").and_then(Json::as_str));
-                group =
-                    Group { plans: ids.map(str::to_owned).collect(), problem: None, ask_at: now + GROUP_MS };
+                group = Group {
+                    plans: ids.map(str::to_owned).collect(),
+                    problem: None,
+                    ask_at: now + GROUP_MS,
+                    read: true,
+                };
             }
             ListOutcome::Failed { status, .. } => {
                 group.problem = Some(format!("the plans of group {id} were refused with {status}"));

@@ -2,6 +2,7 @@
 
 use annika_sync::{
     lens,
+    plan::ABSENT,
     state::digest,
     world::{Discovered, SweepPage},
 };
@@ -70,6 +71,7 @@ async fn settle(
     let wanted: Vec<String> = unclear.iter().map(|(id, _)| keys::task(id)).collect();
     for ((id, known), text) in unclear.into_iter().zip(tasks::texts(store, &wanted).await) {
         match text {
+            Ok(None) if known == ABSENT => {}
             Ok(None) => page.missing.push(id),
             Ok(Some(text)) if digest(&text) == known => {}
             Ok(Some(_)) => page.changed.push(id),

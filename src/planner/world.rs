@@ -10,7 +10,7 @@ use std::{
 
 use annika_sync::world::{
     Claim, Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation,
-    OpenCreate, PlanList, Plans, Report, Signals, Snapshot, Stored, SweepPage, World,
+    OpenCreate, PlanList, Plans, Report, SeenDetails, Signals, Snapshot, Stored, SweepPage, World,
 };
 use redis::Value;
 use tokio::sync::Notify;
@@ -305,8 +305,9 @@ impl World for PlannerWorld {
         Ok(found)
     }
 
-    async fn plans(&self) -> Stored<Plans> {
-        self.plans.read(&self.store, &self.graph, self.clock.now_ms()).await.map_err(failed)
+    async fn plans(&self, ask: bool) -> Stored<Plans> {
+        let graph = ask.then_some(&self.graph);
+        self.plans.read(&self.store, graph, self.clock.now_ms()).await.map_err(failed)
     }
 
     async fn list(&self, plans: &[String]) -> (Vec<PlanList>, u32) {
@@ -332,7 +333,7 @@ impl World for PlannerWorld {
         Ok(())
     }
 
-    async fn recheck_details(&self, seen: &[(String, String)]) -> Stored<()> {
+    async fn recheck_details(&self, seen: &[SeenDetails]) -> Stored<()> {
         lists::recheck_details(&self.store, seen).await.map_err(failed)
     }
 

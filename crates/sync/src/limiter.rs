@@ -24,7 +24,7 @@ pub struct Limiter {
     tokens: f64,
     at: i64,
     grown_at: i64,
-    throttled: bool,
+    throttled_at: Option<i64>,
     busy: bool,
 }
 
@@ -32,7 +32,7 @@ impl Limiter {
     /// A full bucket.
     pub fn new(rate: Rate, now: i64) -> Self {
         let per_second = rate.start.clamp(FLOOR, rate.max.max(FLOOR));
-        Self { rate, per_second, tokens: rate.burst, at: now, grown_at: now, throttled: false, busy: false }
+        Self { rate, per_second, tokens: rate.burst, at: now, grown_at: now, throttled_at: None, busy: false }
     }
 
     /// Sub-requests a second now.
@@ -56,7 +56,7 @@ impl Limiter {
 
     /// Doubles every ten seconds of demand until the first throttling, then adds 5 % a minute.
     fn grow(&mut self, now: i64) {
-        let (period, factor) = if self.throttled { (60_000, 1.05) } else { (10_000, 2.0) };
+        let (period, factor) = if self.throttled_at.is_some() { (60_000, 1.05) } else { (10_000, 2.0) };
         if now - self.grown_at >= period {
             if self.busy {
                 self.per_second = (self.per_second * factor).min(self.rate.max);
@@ -66,9 +66,12 @@ impl Limiter {
         }
     }
 
-    /// Graph throttled: half the rate.
+    /// Graph throttled: half the rate. Further words of it within a second are about the same burst.
     pub fn throttled(&mut self, now: i64) {
-        self.throttled = true;
+        if self.throttled_at.is_some_and(|at| now - at < 1_000) {
+            return;
+        }
+        self.throttled_at = Some(now);
         self.per_second = (self.per_second / 2.0).max(FLOOR);
         self.tokens = self.tokens.min(0.0);
         self.grown_at = now;
@@ -113,10 +116,19 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_has_a_floor() {
+    fn twenty_throttled_items_of_one_batch_halve_the_rate_once() {
         let mut limiter = Limiter::new(RATE, 0);
         for _ in 0..20 {
-            limiter.throttled(0);
+            limiter.throttled(500);
+        }
+        assert!((limiter.per_second() - 2.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_rate_has_a_floor() {
+        let mut limiter = Limiter::new(RATE, 0);
+        for second in 0..20 {
+            limiter.throttled(second * 1_000);
         }
         assert!((limiter.per_second() - FLOOR).abs() < 1e-9);
     }

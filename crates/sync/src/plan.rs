@@ -6,6 +6,7 @@ mod gone;
 
 pub(crate) use create::adopt;
 pub use create::is_held;
+pub use gone::ABSENT;
 
 use std::time::Duration;
 

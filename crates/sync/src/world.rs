@@ -400,6 +400,17 @@ pub struct Observation {
     pub total: usize,
 }
 
+/// The details of a task as the rotation saw them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenDetails {
+    /// Planner's id.
+    pub planner_id: String,
+    /// Their ETag.
+    pub etag: String,
+    /// They hold neither text nor checklist.
+    pub empty: bool,
+}
+
 /// One page of the sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SweepPage {
@@ -442,6 +453,8 @@ pub struct Plans {
     pub synced: Vec<String>,
     /// For documents that name no plan.
     pub default: Option<String>,
+    /// The plans of some group are not known yet: a plan that is not among these may still be synced.
+    pub unread: bool,
     /// What is wrong with the settings or the groups they name; empty = nothing.
     pub problems: Vec<String>,
 }
@@ -511,8 +524,8 @@ pub trait World: Send + Sync {
     /// Looks for documents that are not known.
     fn discover(&self, cursor: Option<String>) -> impl Future<Output = Stored<Discovered>> + Send;
 
-    /// Which plans are synced now. May ask Graph for the plans of groups.
-    fn plans(&self) -> impl Future<Output = Stored<Plans>> + Send;
+    /// Which plans are synced now. With `ask`, Graph is asked for the plans of groups where that is due.
+    fn plans(&self, ask: bool) -> impl Future<Output = Stored<Plans>> + Send;
     /// Lists the tasks of plans; first pages share a batch. Also says how many sub-requests it took.
     fn list(&self, plans: &[String]) -> impl Future<Output = (Vec<PlanList>, u32)> + Send;
     /// What is remembered of a plan.
@@ -521,8 +534,8 @@ pub trait World: Send + Sync {
     fn open_creates(&self) -> impl Future<Output = Stored<Vec<OpenCreate>>> + Send;
     /// Stores what a complete list showed and marks what changed; a commit's newer ETag wins.
     fn observe(&self, observation: Observation) -> impl Future<Output = Stored<()>> + Send;
-    /// Marks the tasks whose stored details ETag is not this one; pairs of Planner id and ETag.
-    fn recheck_details(&self, seen: &[(String, String)]) -> impl Future<Output = Stored<()>> + Send;
+    /// Marks the tasks whose stored details ETag is another one, or that have none stored and details with content.
+    fn recheck_details(&self, seen: &[SeenDetails]) -> impl Future<Output = Stored<()>> + Send;
 
     /// Remembers how far the rotation over a plan's details came.
     fn rotated(&self, plan: &str, cursor: &str) -> impl Future<Output = Stored<()>> + Send;

@@ -161,8 +161,19 @@ impl Inner {
     }
 
     async fn own(&self, client: &mut Connection, head: &RequestHead, own: Own, keep: bool) -> Next {
-        // A body that nobody read would be taken for the next request.
-        let keep = keep && head.keep_alive && head.framing == Framing::Empty;
+        self.own_after(client, head, own, keep, &mut head.framing.clone()).await
+    }
+
+    /// Like `own`, where some of the body was read already.
+    async fn own_after(
+        &self,
+        client: &mut Connection,
+        head: &RequestHead,
+        own: Own,
+        keep: bool,
+        framing: &mut Framing,
+    ) -> Next {
+        let keep = keep && head.keep_alive;
         let mut headers = vec![("Content-Length".to_owned(), own.body.len().to_string().into_bytes())];
         if let Some(kind) = own.kind {
             headers.push(("Content-Type".to_owned(), kind.as_bytes().to_vec()));
@@ -177,10 +188,11 @@ impl Inner {
         if head.method != "HEAD" {
             answer.extend_from_slice(own.body.as_bytes());
         }
-        match client.send(&answer).await {
-            Ok(()) if keep => Next::Keep,
-            _ => Next::Close,
+        if client.send(&answer).await.is_err() || !keep {
+            return Next::Close;
         }
+        // A body that nobody read would be taken for the next request.
+        if client.drain(framing).await { Next::Keep } else { Next::Close }
     }
 
     /// The admin API: status, ping, and firing a trigger.
@@ -211,7 +223,7 @@ impl Inner {
         };
         let kind = head.headers.first("content-type").unwrap_or_default().to_ascii_lowercase();
         if kind.split(';').next().map(str::trim) != Some("application/json") {
-            return self.own(client, head, Own::empty(415), false).await;
+            return self.own(client, head, Own::empty(415), true).await;
         }
         let mut framing = head.framing;
         let mut body = Vec::new();
@@ -223,13 +235,13 @@ impl Inner {
             }
         }
         let Ok(serde_json::Value::Object(fields)) = serde_json::from_slice(&body) else {
-            return self.own(client, head, Own::empty(400), false).await;
+            return self.own_after(client, head, Own::empty(400), true, &mut framing).await;
         };
         let input = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("input"));
         let input = match input {
             Some((_, serde_json::Value::String(text))) => Some(text.clone()),
             Some((_, serde_json::Value::Null)) | None => None,
-            Some(_) => return self.own(client, head, Own::empty(400), false).await,
+            Some(_) => return self.own_after(client, head, Own::empty(400), true, &mut framing).await,
         };
         let status = match self.manual_job(name, input) {
             Ok(job) => {
@@ -240,7 +252,7 @@ impl Inner {
             Err(HostError::NotATrigger { .. }) => 202,
             Err(_) => 404,
         };
-        self.own(client, head, Own::empty(status), false).await
+        self.own_after(client, head, Own::empty(status), true, &mut framing).await
     }
 
     /// Runs a trigger in the background; it is in the records and in the log.

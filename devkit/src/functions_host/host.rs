@@ -339,6 +339,10 @@ fn free_port() -> Result<u16, HostError> {
     probe.map(|address| address.port()).map_err(|why| HostError::io("a port for the handler", why))
 }
 
+fn later(from: Ticks, wait: Ticks) -> Ticks {
+    Ticks(from.0.saturating_add(wait.0))
+}
+
 impl Inner {
     /// Waits for the first readiness.
     async fn until_ready(&self) -> Result<(), HostError> {
@@ -383,7 +387,7 @@ impl Inner {
         Ok(Job { function: function.clone(), data: listener.info_now(), cause: Cause::Manual, input })
     }
 
-    /// Makes a timer's listener; returns the first wait if it is to fire by itself.
+    /// Makes a timer's listener; returns when it fires first, if it is to fire by itself.
     fn prepare_timer(
         &self,
         function: &LoadedFunction,
@@ -409,7 +413,7 @@ impl Inner {
             return Ok(None);
         }
         self.store(function, file, store);
-        Ok(Some(wait))
+        Ok(Some(later(now, wait)))
     }
 
     fn store(&self, function: &LoadedFunction, file: &StatusFile, status: Option<ScheduleStatus>) {
@@ -427,9 +431,8 @@ impl Inner {
 
     /// Fires a timer whenever its time has come; one run at a time.
     async fn keep_time(self: Arc<Self>, function: LoadedFunction, file: StatusFile, first: Ticks) {
-        let mut wait = first;
+        let mut due = first;
         loop {
-            let due = Ticks(self.clock.now().0.saturating_add(wait.0));
             self.clock.sleep_until(due).await;
             let started = self.clock.now();
             let Some(fired) = self.with_listener(&function, |listener| listener.fire(started)) else {
@@ -437,7 +440,7 @@ impl Inner {
             };
             let run = match fired {
                 Fired::Wait(more) => {
-                    wait = more;
+                    due = later(started, more);
                     continue;
                 }
                 Fired::Run(run) => run,
@@ -454,7 +457,7 @@ impl Inner {
                 return;
             };
             self.store(&function, &file, store);
-            wait = next;
+            due = later(ended, next);
         }
     }
 }

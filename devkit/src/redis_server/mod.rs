@@ -1,9 +1,11 @@
 //! A Redis or Valkey server of one's own: a free loopback port, a temporary folder, gone when dropped.
 
 mod binary;
+mod redis_json;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -11,6 +13,7 @@ use std::{
 };
 
 pub use binary::find;
+pub use redis_json::redis_json_module;
 
 const START_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -19,7 +22,8 @@ const START_DEADLINE: Duration = Duration::from_secs(15);
 pub struct RedisOptions {
     /// The port; 0 takes a free one.
     pub port: u16,
-    /// Whether every write goes to an append-only file, so that `kill -9` loses nothing acknowledged.
+    /// Whether every write goes to an append-only file before it is acknowledged, so that `kill -9` loses nothing
+    /// (a crash of the machine could).
     pub appendonly: bool,
     /// The password clients must give.
     pub password: Option<String>,
@@ -65,6 +69,12 @@ pub enum RedisServerError {
         what: &'static str,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// The stand-in for RedisJSON could not be compiled.
+    #[error("the C compiler refused the RedisJSON stand-in: {why}")]
+    Compile {
+        /// What the compiler said.
+        why: String,
     },
     /// The server answered with an error, or not at all.
     #[error("the Redis server answered: {0}")]
@@ -246,17 +256,23 @@ impl RedisServer {
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--dir".as_ref(), self.folder.as_os_str()])
             .args(["--logfile".as_ref(), log.as_os_str()])
-            .args(["--save", "", "--appendonly", if self.options.appendonly { "yes" } else { "no" }]);
+            .args(["--save", "", "--appendonly", if self.options.appendonly { "yes" } else { "no" }])
+            // `everysec` postpones writing (not only syncing) while a sync runs, so a kill -9 could lose what
+            // was acknowledged; with `no` every write reaches the kernel before its reply is sent.
+            .args(["--appendfsync", "no"]);
         if let Some(password) = &self.options.password {
             command.args(["--requirepass", password]);
         }
         command.args(&self.options.args);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // A Ctrl-C on the terminal is for its owner, who may still need the server to drain.
+        command.process_group(0);
         let io = |what| move |source| RedisServerError::Io { what, source };
         let server = command.spawn().map_err(io("starting the Redis server"))?;
         let pid = server.id();
         let guard = Command::new("sh")
             .args(["-c", "read -r _; kill -9 \"$0\" 2>/dev/null", &pid.to_string()])
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -328,10 +344,19 @@ impl Drop for RedisServer {
     }
 }
 
+/// A free port below the range from which systems take ports for outgoing connections: while a server is killed,
+/// a client's own connection attempt must not end up on its port and keep it from coming back.
+#[expect(clippy::disallowed_methods, reason = "which port it is must differ between processes, nothing else")]
 fn free_port() -> Result<u16, RedisServerError> {
-    let io = |source| RedisServerError::Io { what: "looking for a free port", source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(io)?;
-    Ok(listener.local_addr().map_err(io)?.port())
+    let mut last = std::io::Error::other("no attempt");
+    for _ in 0..100 {
+        let port = 10_000 + rand::random::<u16>() % 22_000;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_listener) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(RedisServerError::Io { what: "looking for a free port", source: last })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the launcher waits for a real process in real time")]

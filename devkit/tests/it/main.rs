@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests run against real processes in real time")]
 
+#[cfg(test)]
 mod functions_host;
 mod graph;
 mod redis_server;

@@ -6,12 +6,20 @@
 -- KEYS 1 rmap   2 state   3 due   4 pending   5 details ETag, as stored
 -- ARGV 1 the id that the map has   2 field   3 value ('' drops the field)   4 mirror
 --      5 an ETag: nothing happens if it is the stored one; '' = do not look
+--      6 empty: where no ETag is stored, this one is, and nothing else happens
 -- Reply 1 if noted, else 0
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
-if ARGV[5] ~= '' and redis.call('GET', KEYS[5]) == ARGV[5] then
-  return 0
+if ARGV[5] ~= '' then
+  local stored = redis.call('GET', KEYS[5])
+  if stored == ARGV[5] then
+    return 0
+  end
+  if not stored and ARGV[6] == 'empty' then
+    redis.call('SET', KEYS[5], ARGV[5])
+    return 0
+  end
 end
 if ARGV[3] == '' then
   redis.call('HDEL', KEYS[2], ARGV[2])

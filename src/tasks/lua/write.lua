@@ -70,7 +70,12 @@ if delete then
   redis.call('HSET', KEYS[2], 'del', 1)
 else
   if json then
+    -- KEEPTTL is for strings only.
+    local ttl = redis.call('PTTL', document)
     redis.call('JSON.SET', document, '$', ARGV[4])
+    if ttl > 0 then
+      redis.call('PEXPIRE', document, ttl)
+    end
   else
     redis.call('SET', document, ARGV[4], 'KEEPTTL')
   end

@@ -24,6 +24,9 @@ use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tower::ServiceExt;
 
+/// The app draws two numbers when it is built; requests then count from 1.
+const BEFORE_ONE: u64 = u64::MAX;
+
 /// Random numbers that are the same in every run.
 #[derive(Debug)]
 struct CountingRng(AtomicU64);
@@ -77,7 +80,7 @@ impl TestApp {
     pub async fn start_with(options: RedisOptions) -> Self {
         let server = RedisServer::start(options).await.unwrap();
         let redis = server.connect().await.unwrap();
-        let rng: SharedRng = Arc::new(CountingRng(AtomicU64::new(1)));
+        let rng: SharedRng = Arc::new(CountingRng(AtomicU64::new(BEFORE_ONE)));
         let address = server.url();
         let settings = Settings::read(&|name| (name == "REDIS_URL").then(|| address.clone())).unwrap();
         let app = App::new(settings, SystemClock::shared(), rng).unwrap();

@@ -25,7 +25,10 @@ fn the_table_of_routes_is_this() {
         api::operations().into_iter().map(|(method, path)| format!("{path} {method}")).collect();
     operations.sort();
     insta::assert_snapshot!(operations.join("\n"), @r##"
+    /api/health/live GET
+    /api/health/ready GET
     /api/openapi.json GET
+    /api/sync/poll POST
     /api/tasks GET
     /api/tasks POST
     /api/tasks/{id} DELETE

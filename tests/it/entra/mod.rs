@@ -214,6 +214,21 @@ async fn managed_identity_is_asked_as_the_platform_wants_it() {
     assert_eq!(asked.header("x-identity-header"), Some("h3ader"));
 }
 
+#[test]
+fn the_doctor_names_what_is_missing_and_exits_1() {
+    let output = Command::new(env!("CARGO_BIN_EXE_annika")).arg("doctor").env_clear().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&found["credential"], &found["graph"]["code"]),
+        (&Value::Null, &json!("credentials_missing"))
+    );
+    let problems = found["problems"].to_string();
+    for name in ["PLANNER_PLANS", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"] {
+        assert!(problems.contains(name), "{name} in {problems}");
+    }
+}
+
 /// The settings say one address, the environment (here: none) another: the SDK's request does not leave.
 #[tokio::test]
 async fn managed_identity_asks_no_other_address_than_the_configured_one() {

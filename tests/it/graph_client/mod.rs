@@ -2,4 +2,5 @@
 
 mod batch;
 mod list;
+mod simulator;
 mod single;

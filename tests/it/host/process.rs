@@ -110,12 +110,16 @@ fn signals_drain_and_exit_with_their_number() {
 fn a_request_in_flight_holds_the_end_up_for_two_seconds_at_most() {
     let running = Running::start();
     let mut stream = TcpStream::connect(("127.0.0.1", running.port)).unwrap();
-    stream.write_all(b"POST /planner_poll HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{").unwrap();
+    let request = b"POST /api/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    stream.write_all(request).unwrap();
+    // Read by the handler, which now waits for the rest.
+    assert!(until("its answer to another", || get(running.port, "/")).contains("200"));
     let start = Instant::now();
     running.signal("TERM");
     let (exit, out, _) = running.ended();
     assert_eq!(exit, Some(143), "{out}");
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    assert!(out.contains(r#""complete":false"#), "the request was in flight: {out}");
 }
 
 #[test]

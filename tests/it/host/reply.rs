@@ -5,7 +5,7 @@ use annika::{
     host::{self, TriggerError, Triggers},
     telemetry,
 };
-use axum::{Router, routing::get};
+use axum::{Router, http::StatusCode, response::IntoResponse, routing::get};
 use serde_json::{Value, json};
 use std::{
     io::Write,
@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::mpsc,
+    sync::{Notify, mpsc},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -28,11 +28,15 @@ struct Handler {
     said: mpsc::UnboundedReceiver<&'static str>,
     triggers: Triggers,
     stop: CancellationToken,
+    /// Lets one run of `waits` end.
+    release: Arc<Notify>,
 }
 
 async fn start() -> Handler {
     let stop = CancellationToken::new();
     let (say, said) = mpsc::unbounded_channel();
+    let release = Arc::new(Notify::new());
+    let may_end = Arc::clone(&release);
     let triggers = Triggers::new(stop.clone())
         .timer("ok", async |run| Ok(vec![format!("past due: {}", run.is_past_due)]))
         .timer("quiet", async |_| Ok(Vec::new()))
@@ -41,11 +45,12 @@ async fn start() -> Handler {
         })
         .timer("panics", async |_| panic!("a run that panics"))
         .timer("waits", move |run| {
-            let say = say.clone();
+            let (say, may_end) = (say.clone(), Arc::clone(&may_end));
             async move {
                 say.send("begun").unwrap();
                 run.cancel.cancelled().await;
                 say.send("cancelled").unwrap();
+                may_end.notified().await;
                 Ok(vec!["ended in order".to_owned()])
             }
         });
@@ -56,7 +61,7 @@ async fn start() -> Handler {
     let listener = host::listen(0).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(host::serve(listener, host::router(routes, triggers.clone()), stop.clone()));
-    Handler { url, said, triggers, stop }
+    Handler { url, said, triggers, stop, release }
 }
 
 fn client() -> reqwest::Client {
@@ -95,6 +100,32 @@ async fn a_reply_is_never_empty_and_always_json() {
     }
     let (status, _, reply) = fire(&handler, "ok", "{not json").await;
     assert_eq!((status, reply["Logs"][0].as_str().unwrap().contains("not JSON")), (500, true));
+}
+
+/// A real host took this very form for a success and showed its log lines.
+#[test]
+fn a_real_host_took_our_form_of_reply() {
+    let Some(oracles) = annika_devkit::oracle::path("a_real_host_took_our_form_of_reply") else { return };
+    let text = std::fs::read(oracles.join("golden/real-host/trigger-replies.json")).unwrap();
+    let recorded: Value = serde_json::from_slice(&text).unwrap();
+    let ours = |status, logs: &[&str]| {
+        let logs = logs.iter().map(|line| (*line).to_owned()).collect();
+        let response = host::TriggerReply { status, logs }.into_response();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        let body =
+            futures::executor::block_on(axum::body::to_bytes(response.into_body(), usize::MAX)).unwrap();
+        (kind, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let (kind, body) = ours(StatusCode::OK, &["line one", "line two"]);
+    let same = |row: &&Value| {
+        let reply = &row["reply"];
+        reply["status"] == 200
+            && reply["headers"] == json!([["Content-Type", kind]])
+            && reply["body"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok())
+                == Some(serde_json::from_str(&body).unwrap())
+    };
+    let row = recorded["rows"].as_array().unwrap().iter().find(same).expect("a recorded reply of our form");
+    assert_eq!((&row["outcome"], &row["user_logs"]), (&json!("succeeded"), &json!(["line one", "line two"])));
 }
 
 #[tokio::test]
@@ -178,7 +209,11 @@ async fn a_closed_connection_ends_that_run_only_and_in_order() {
     // The process drains: the run ends in order and its caller still gets the reply.
     handler.stop.cancel();
     assert_eq!(next(&mut handler).await, "cancelled");
-    tokio::time::timeout(DEADLINE, handler.triggers.drained()).await.unwrap();
+    handler.release.notify_one();
+    let mut drained = Box::pin(handler.triggers.drained());
+    assert!(futures::poll!(&mut drained).is_pending(), "a run whose caller has left is waited for");
+    handler.release.notify_one();
+    tokio::time::timeout(DEADLINE, drained).await.unwrap();
     let mut reply = String::new();
     tokio::time::timeout(DEADLINE, second.read_to_string(&mut reply)).await.unwrap().unwrap();
     assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("ended in order"), "{reply}");

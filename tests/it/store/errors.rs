@@ -89,3 +89,28 @@ async fn a_command_that_the_user_may_not_run_is_no_permission() {
     tell(&server, &["ACL", "SETUSER", "default", "-set"]).await;
     assert_eq!(kind_of_write(&store_for(&server)).await, StoreErrorKind::NoPermission);
 }
+
+#[tokio::test]
+async fn a_server_that_reads_its_data_is_loading_and_not_empty() {
+    // A delay for each command that is read again makes the loading long enough to be seen.
+    let args = vec!["--key-load-delay".to_owned(), "500".to_owned()];
+    let options = RedisOptions { appendonly: true, args, ..Default::default() };
+    let (server, store) = start_with(options).await;
+    let commands: Vec<_> = (0..3_000).map(|n| redis::cmd("SET").arg(n).arg("v").to_owned()).collect();
+    assert!(store.pipeline(&commands).await.iter().all(Result::is_ok));
+    let mut seen = Vec::new();
+    tokio::join!(async { server.restart().await.unwrap() }, async {
+        // The restart ends when loading ends, so this does too.
+        loop {
+            match store.command::<Option<String>>(redis::cmd("GET").arg(2_999)).await {
+                Ok(value) => {
+                    assert_eq!(value.as_deref(), Some("v"), "an error is never an absence");
+                    break;
+                }
+                Err(error) => seen.push(error.kind),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    assert!(seen.contains(&StoreErrorKind::Loading), "{seen:?}");
+}

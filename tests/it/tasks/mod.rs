@@ -2,6 +2,7 @@
 
 mod lists;
 mod races;
+mod redis_json;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,11 +12,11 @@ use annika::{
     store::{Push, Store},
     tasks::{Precondition, TaskError, Tasks, pending_entry},
 };
-use annika_devkit::redis_server::RedisServer;
+use annika_devkit::redis_server::{RedisOptions, RedisServer};
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::{Value, json};
 
-use crate::store::{start, store_for};
+use crate::store::{start_with, store_for};
 
 pub struct Stage {
     pub server: RedisServer,
@@ -25,7 +26,11 @@ pub struct Stage {
 }
 
 pub async fn stage() -> Stage {
-    let (server, store) = start().await;
+    stage_with(RedisOptions::default()).await
+}
+
+pub async fn stage_with(options: RedisOptions) -> Stage {
+    let (server, store) = start_with(options).await;
     let redis = server.connect().await.unwrap();
     let tasks = Arc::new(Tasks::new(store.clone(), SystemRng::shared()));
     Stage { server, store, tasks, redis }

@@ -55,7 +55,7 @@ impl<W: World> Engine<W> {
             if !self.stopping() && running.len() < self.settings.concurrency {
                 let now = self.world.now_ms();
                 if now.saturating_sub(plans_at) > 5_000
-                    && let Ok(read) = self.world.plans().await
+                    && let Ok(read) = self.world.plans(false).await
                 {
                     plans = read;
                     plans_at = now;
@@ -85,7 +85,7 @@ impl<W: World> Engine<W> {
 
     /// Works off what is due until nothing is or the time is up. For the periodic mode.
     pub(super) async fn drain_until(&self, until: i64) -> Result<(), StoreError> {
-        let plans = self.world.plans().await?;
+        let plans = self.world.plans(false).await?;
         while self.world.now_ms() < until {
             let mut groups = Vec::new();
             let mut next_in = None;
@@ -201,7 +201,7 @@ impl<W: World> Engine<W> {
         if let Some(pause) = self.pause_left() {
             return Some(pause + Duration::from_millis(self.world.random() % 250));
         }
-        (writes && self.graph_is_down()).then(|| Duration::from_millis(1_000 + self.world.random() % 1_000))
+        (writes && self.graph_is_down()).then(|| Duration::from_millis(2_000 + self.world.random() % 3_000))
     }
 
     /// Sends the requests, twenty to a batch, and takes in the outcomes.

@@ -68,6 +68,9 @@ impl Default for Settings {
 /// Most requests in one `$batch` (Graph's JSON batching page).
 pub const BATCH: usize = 20;
 
+/// A longer `Retry-After` is not believed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
 /// Why a run of the engine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -170,7 +173,7 @@ impl<W: World> Engine<W> {
         }
         let until = self.world.now_ms() + i64::try_from(budget.as_millis()).unwrap_or(i64::MAX);
         self.sweep_once().await?;
-        self.poll_once(None).await?;
+        self.poll_once(true).await?;
         self.drain_until(until).await?;
         self.publish_report().await;
         self.world.release_lease().await?;
@@ -276,6 +279,7 @@ impl<W: World> Engine<W> {
     async fn throttled(&self, retry_after: Option<Duration>) {
         let now = self.world.now_ms();
         let wait = retry_after.unwrap_or_else(|| Duration::from_millis(2_000 + self.world.random() % 3_000));
+        let wait = wait.min(LONGEST_PAUSE);
         let until = now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         {
             let mut shared = self.shared();

@@ -8,11 +8,16 @@ use super::{BATCH, Engine};
 use crate::{
     etag,
     plan::is_held,
-    world::{GraphOutcome, GraphRequest, KnownPlan, Observation, OpenCreate, PlanList, StoreError, World},
+    world::{
+        GraphOutcome, GraphRequest, KnownPlan, Observation, OpenCreate, PlanList, SeenDetails, StoreError,
+        World,
+    },
 };
 
 /// After a list lacked a known task, its plan is listed again this soon.
 const SUSPICION: Duration = Duration::from_secs(8);
+/// After so many lists without it, the regular polls are enough.
+const SUSPECTED: u32 = 3;
 /// While Graph is down, one plan is listed this often to see whether it is back.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -34,13 +39,16 @@ impl<W: World> Engine<W> {
                 {
                     self.shared().poll_soon = None;
                 }
-                let answer = self.poll_once(None).await;
-                next = (now / every + 1) * every;
+                let regular = now >= next;
+                let answer = self.poll_once(regular).await;
+                if regular {
+                    next = (now / every + 1) * every;
+                }
                 match answer {
                     Ok(()) => Duration::ZERO,
                     Err(error) => {
                         self.store_failed("poll", &error);
-                        next = self.world.now_ms() + 2_000;
+                        self.shared().poll_soon = Some(self.world.now_ms() + 2_000);
                         Duration::from_secs(1)
                     }
                 }
@@ -54,7 +62,7 @@ impl<W: World> Engine<W> {
 
     /// Lists one plan, only to see whether Graph answers.
     async fn probe(&self) {
-        let Ok(plans) = self.world.plans().await else { return };
+        let Ok(plans) = self.world.plans(true).await else { return };
         let Some(plan) = plans.synced.first() else {
             self.graph_answered(true);
             return;
@@ -69,15 +77,15 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Lists every synced plan (or `only` these) once.
-    pub(super) async fn poll_once(&self, only: Option<&[String]>) -> Result<(), StoreError> {
-        let plans = self.world.plans().await?;
+    /// Lists every synced plan once. A `regular` poll also reads the details of some tasks.
+    pub(super) async fn poll_once(&self, regular: bool) -> Result<(), StoreError> {
+        let plans = self.world.plans(true).await?;
         {
             let mut shared = self.shared();
             shared.report.plans = plans.synced.len();
             shared.report.problems.clone_from(&plans.problems);
         }
-        let wanted: Vec<String> = only.map_or_else(|| plans.synced.clone(), <[String]>::to_vec);
+        let wanted = plans.synced;
         let mut refused = BTreeMap::new();
         let mut complete = true;
         for chunk in wanted.chunks(BATCH) {
@@ -94,7 +102,9 @@ impl<W: World> Engine<W> {
             }
         }
         self.set_refused(refused);
-        self.rotate_details(&wanted).await?;
+        if regular {
+            self.rotate_details(&wanted).await?;
+        }
         let now = self.world.now_ms();
         let mut shared = self.shared();
         shared.polls = shared.polls.wrapping_add(1);
@@ -119,12 +129,21 @@ impl<W: World> Engine<W> {
                 let known = self.world.known(plan).await?;
                 let observation =
                     compare(plan, begun_at, tasks, &known, open, self.world.application_id().as_deref());
-                if !observation.missing.is_empty() || !observation.held.is_empty() {
+                if observation.missing.values().any(|times| *times < SUSPECTED) {
                     let now = self.world.now_ms();
                     let at = now + i64::try_from(SUSPICION.as_millis()).unwrap_or(0);
                     self.shared().poll_soon.get_or_insert(at);
                 }
+                let held = !observation.held.is_empty();
                 self.world.observe(observation).await?;
+                if held {
+                    let ids: Vec<String> = open
+                        .iter()
+                        .filter(|create| create.plan == plan)
+                        .map(|create| create.id.clone())
+                        .collect();
+                    self.world.mark(&ids, Duration::ZERO).await?;
+                }
                 Ok(true)
             }
             PlanList::Refused { status, retry_after } => {
@@ -175,7 +194,10 @@ impl<W: World> Engine<W> {
             match outcome {
                 GraphOutcome::Answer { status: 200, body: Some(body), .. } => {
                     if let Some(etag) = body.get("@odata.etag").and_then(Json::as_str) {
-                        seen.push((id.clone(), etag.to_owned()));
+                        let fields = crate::lens::planner::fields(&Json::Null, Some(&body));
+                        let empty =
+                            fields.iter().all(|(field, value)| !field.is_details() || value.is_empty());
+                        seen.push(SeenDetails { planner_id: id.clone(), etag: etag.to_owned(), empty });
                     }
                 }
                 GraphOutcome::Answer { status: 429, retry_after, .. } => throttled = Some(retry_after),

@@ -15,6 +15,8 @@ use crate::{
 pub const IMPORTED: &str = "planner-";
 /// How long a task that names no synced plan waits while no plan is configured.
 const NO_PLANS_WAIT: Duration = Duration::from_secs(30);
+/// How long a task of an unknown plan waits while the plans of some group have not been read.
+const UNREAD_WAIT: Duration = Duration::from_secs(5);
 /// How far Planner's creation time may lie before or after the moment we sent, ms (sync.md §1.3.5).
 const WINDOW_MS: (i64, i64) = (-2_000, 60_000);
 
@@ -56,6 +58,9 @@ pub(super) fn unmapped(
             }
         },
     };
+    if !context.plans.synced.contains(&plan) && context.plans.unread {
+        return Step::new(state, Action::Wait(UNREAD_WAIT));
+    }
     if !context.plans.synced.contains(&plan) {
         let message = "the document's plan is not one of the synced plans (PLANNER_PLANS)";
         return fail(state, problem("plan_not_synced", message, &here), context.now);

@@ -13,6 +13,8 @@ use crate::{
 const SWEEPS: u32 = 2;
 /// Complete lists that must lack a task, besides two answers of its own, before it counts as deleted.
 const LISTS: u32 = 2;
+/// Stands for the digest of a document that may be absent: it had a time to live.
+pub const ABSENT: &str = "absent";
 /// How long to wait for the next list.
 const LIST_WAIT: Duration = Duration::from_secs(20);
 
@@ -117,12 +119,13 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     if state.seen.is_none() && state.current.is_empty() {
         return write_from_planner(state, snapshot, context, false);
     }
-    let unchanged = remote.fields.iter().all(|(field, value)| {
-        let base = state.base.get(field).unwrap_or(&Value::Null);
-        same(*field, value, base) || state.is_own_echo(*field, value)
-    });
-    if state.expires {
+    let unchanged = remote
+        .fields
+        .iter()
+        .all(|(field, value)| is_agreed(&state, *field, value) || state.is_own_echo(*field, value));
+    if state.expires && !snapshot.delete_event {
         if unchanged {
+            state.seen = Some(ABSENT.to_owned());
             return Step::new(state, Action::Finish);
         }
         return write_from_planner(state, snapshot, context, true);
@@ -138,6 +141,20 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
         Step::new(state, Action::Delete { etag: remote.etag })
     } else {
         write_from_planner(state, snapshot, context, true)
+    }
+}
+
+/// Whether nobody has changed the value since the last agreement. Before there was one, what Planner gives a new
+/// task by itself is no change.
+fn is_agreed(state: &TaskState, field: Field, value: &Value) -> bool {
+    match state.base.get(&field) {
+        Some(base) => same(field, value, base),
+        None => match field {
+            Field::Bucket | Field::Plan => true,
+            Field::Percent => same(field, value, &Value::Number(0)),
+            Field::Priority => same(field, value, &Value::Number(5)),
+            _ => value.is_empty(),
+        },
     }
 }
 

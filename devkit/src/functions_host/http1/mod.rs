@@ -5,7 +5,7 @@ pub mod client;
 pub mod server;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use std::io;
+use std::{io, time::Duration};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -99,6 +99,8 @@ pub struct Connection {
 
 /// Most bytes read ahead from a peer that sends while nobody asked.
 const AHEAD: usize = 64 * 1024;
+/// How long the web server goes on reading a body that nobody wants.
+const DRAIN: Duration = Duration::from_secs(5);
 
 impl Connection {
     /// Takes over a stream.
@@ -236,6 +238,23 @@ impl Connection {
                 }
                 Ok(piece)
             }
+        }
+    }
+
+    /// Reads what is left of a body and drops it, for a few seconds; true if the connection can go on.
+    pub async fn drain(&mut self, framing: &mut Framing) -> bool {
+        let rest = async {
+            loop {
+                match self.body_piece(framing).await {
+                    Ok(Some(_dropped)) => {}
+                    Ok(None) => return true,
+                    Err(_) => return false,
+                }
+            }
+        };
+        tokio::select! {
+            ended = rest => ended,
+            () = super::clock::pause(DRAIN) => false,
         }
     }
 

@@ -72,6 +72,10 @@ impl Connection {
             _ => return Err(Unread::Refused(400)),
         };
         let headers = self.headers(HEADERS, HEADER_LINES, || WireError::TooLarge(431)).await?;
+        let is_text = |value: &[u8]| std::str::from_utf8(value).is_ok() && !value.contains(&0);
+        if !headers.0.iter().all(|(_, value)| is_text(value)) {
+            return Err(Unread::Refused(400));
+        }
         let hosts: Vec<&[u8]> = headers.all("host").collect();
         let host_is_fine = match hosts.as_slice() {
             [] => old,

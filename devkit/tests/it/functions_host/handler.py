@@ -1,8 +1,16 @@
 """A handler for tests: raw sockets, behaviour by environment and path, so that nothing is smoothed over."""
-import json, os, signal, socket, struct, sys, threading, time
+import json, os, socket, struct, sys, threading, time
 
 PORT = int(os.environ["FUNCTIONS_CUSTOMHANDLER_PORT"])
 START = os.environ.get("HANDLER_START", "")
+
+
+def log(line):
+    with open(os.environ["HANDLER_LOG"], "a") as out:
+        out.write(json.dumps(line) + "\n")
+
+
+log({"started": os.getpid()})
 if START.startswith("exit"):
     sys.stderr.write("first line\nlast words\n")
     sys.exit(int(START[4:]))
@@ -11,13 +19,6 @@ if START == "late":
 if START == "never":
     time.sleep(3600)
 print("handler started", flush=True)
-seen = []
-lock = threading.Lock()
-
-
-def log(line):
-    with open(os.environ["HANDLER_LOG"], "a") as out:
-        out.write(json.dumps(line) + "\n")
 
 
 def head_and_body(connection, buffer):
@@ -76,10 +77,10 @@ def serve(connection):
         path = target.split("?")[0]
         if path.startswith("/api/exit/"):
             os._exit(int(path.rsplit("/", 1)[1]))
-        elif path == "/api/close":
+        elif path.startswith("/api/close"):
             connection.close()
             return
-        elif path == "/api/reset":
+        elif path.startswith("/api/reset"):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
             return

@@ -3,6 +3,9 @@
 mod envelopes;
 mod golden;
 mod processes;
+mod proxied;
 mod routing;
 mod schedules;
 mod staged;
+mod timers;
+mod wire;

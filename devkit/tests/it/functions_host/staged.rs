@@ -87,11 +87,27 @@ impl Staged {
         }
     }
 
+    fn log_lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.log_file()).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
+    }
+
     /// What the handler received, the readiness calls left out.
     pub fn received(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.log_file()).unwrap_or_default();
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.filter(|line| line["line"] != "GET / HTTP/1.1").collect()
+        let lines = self.log_lines().into_iter();
+        lines.filter(|line| line["line"].is_string() && line["line"] != "GET / HTTP/1.1").collect()
+    }
+
+    /// How many handler processes started.
+    pub fn starts(&self) -> usize {
+        self.log_lines().iter().filter(|line| line["started"].is_u64()).count()
+    }
+
+    /// Options with one more variable for the handler.
+    pub fn options_with(&self, name: &str, value: &str) -> HostOptions {
+        let mut options = self.options();
+        options.env.push((name.to_owned(), value.to_owned()));
+        options
     }
 }
 

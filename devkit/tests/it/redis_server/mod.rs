@@ -1,5 +1,10 @@
 //! The Redis launcher against real servers.
 
+use std::{
+    io::BufRead,
+    time::{Duration, Instant},
+};
+
 use annika_devkit::redis_server::{RedisOptions, RedisServer, RedisServerError};
 use redis::AsyncCommands;
 
@@ -68,5 +73,38 @@ async fn a_setting_the_server_refuses_is_reported_with_its_log() {
     match RedisServer::start(options).await {
         Err(RedisServerError::Start { why }) => assert!(why.contains("exit status"), "{why}"),
         other => panic!("{other:?}"),
+    }
+}
+
+/// Plays two parts: the test, and the process (itself, started again) that holds a server and is killed.
+#[tokio::test]
+async fn a_holder_that_is_killed_leaves_no_server_behind() {
+    const HOLDER: &str = "ANNIKA_TEST_HOLDS_A_SERVER";
+    if std::env::var_os(HOLDER).is_some() {
+        let server = RedisServer::start(RedisOptions::default()).await.unwrap();
+        println!("pid {}", server.pid().unwrap());
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    let mut holder = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "redis_server::a_holder_that_is_killed_leaves_no_server_behind", "--nocapture"])
+        .env(HOLDER, "1")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(holder.stdout.take().unwrap()).lines();
+    let pid = lines.find_map(|line| Some(line.unwrap().split_once("pid ")?.1.to_owned())).unwrap();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // A process that is only waiting to be reaped is gone as far as ports and files go.
+    let state = || {
+        let ps = std::process::Command::new("ps").args(["-o", "stat=", "-p", &pid]).output().unwrap();
+        String::from_utf8(ps.stdout).unwrap().trim().to_owned()
+    };
+    while !(state().is_empty() || state().starts_with('Z')) {
+        assert!(Instant::now() < deadline, "the server {pid} is still there: {}", state());
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
