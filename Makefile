@@ -1,7 +1,7 @@
 # Annika's commands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help stage start
+.PHONY: help stage start bench
 
 # The folder that `func`, the emulator and the deploy package all use.
 STAGE ?= target/func-app
@@ -38,3 +38,12 @@ start: stage ## Run the app in the real Functions host: Azure Functions Core Too
 	azurite --silent --skipApiVersionCheck --location target/azurite & azurite=$$!; \
 	trap 'kill $$azurite 2>/dev/null' EXIT INT TERM; \
 	func start --script-root "$(STAGE)" --port $(PORT)
+
+# Parts to measure (latency, upload, process, throughput), separated by commas; all without it. BENCH_QUICK=1: a smoke run.
+ONLY ?=
+
+bench: ## Measure the product (profile dist) and print every figure beside its target
+	cargo build --profile dist --package annika --bin annika
+	@$(MAKE) --no-print-directory stage STAGE=target/bench-app BIN="$${CARGO_TARGET_DIR:-target}/dist/annika"
+	cargo run --release --package annika-devkit --bin annika-dev -- \
+	  bench --app target/bench-app --profile dist $(if $(ONLY),--only $(ONLY))

@@ -87,8 +87,11 @@ impl Scene {
         let mut redis = self.redis().await;
         let mut seen = Value::Null;
         until(what, async || {
-            let map: Option<String> =
-                redis::cmd("GET").arg(format!("annika:planner:id_map:{id}")).query_async(&mut redis).await.unwrap();
+            let map: Option<String> = redis::cmd("GET")
+                .arg(format!("annika:planner:id_map:{id}"))
+                .query_async(&mut redis)
+                .await
+                .unwrap();
             let map: Value = serde_json::from_str(&map?).unwrap();
             seen = self.stack.graph.control().task(map["planner_id"].as_str()?)?;
             fits(&seen).then(|| seen.clone())
@@ -122,7 +125,8 @@ async fn until<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
 /// Runs a program to its end and returns what it printed.
 async fn run(mut command: tokio::process::Command) -> String {
     let output = tokio::time::timeout(2 * DEADLINE, command.output()).await.unwrap().unwrap();
-    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+    let (out, err) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
     assert!(output.status.success(), "{:?} ended with {}:\n{out}\n{err}", command.as_std(), output.status);
     out
 }

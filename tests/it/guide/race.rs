@@ -67,7 +67,8 @@ async fn two_agents_and_a_person_lose_no_edit() {
         .query_async(&mut redis)
         .await
         .unwrap();
-    let planner_id = scene.in_planner(id, "the task in Planner", |_| true).await["id"].as_str().unwrap().to_owned();
+    let planner_id =
+        scene.in_planner(id, "the task in Planner", |_| true).await["id"].as_str().unwrap().to_owned();
 
     let mut python = scene.program("python3");
     python.args(["race.py", id, &EDITS.to_string()]).env("PYTHONPATH", python_packages);
@@ -94,7 +95,8 @@ async fn two_agents_and_a_person_lose_no_edit() {
         percent = (percent + 1).min(99);
         let edit = json!({"percentComplete": percent});
         scene.stack.graph.control().person_patch(seed::PERSON, &planner_id, edit).unwrap();
-        let asked = http.post(&poll).header("x-functions-key", scene.stack.host.function_key()).send().await.unwrap();
+        let asked =
+            http.post(&poll).header("x-functions-key", scene.stack.host.function_key()).send().await.unwrap();
         assert_eq!(asked.status(), 202);
     }
 
@@ -104,7 +106,9 @@ async fn two_agents_and_a_person_lose_no_edit() {
 
     let task = scene
         .in_planner(id, "all edits in Planner", |task| {
-            task["title"] == "Call the venue again" && task["priority"] == 1 && task["percentComplete"] == percent
+            task["title"] == "Call the venue again"
+                && task["priority"] == 1
+                && task["percentComplete"] == percent
         })
         .await;
     assert_eq!(task["id"], planner_id.as_str());

@@ -9,8 +9,7 @@ fn blocks(guide: &str) -> BTreeMap<String, String> {
     let mut blocks = BTreeMap::new();
     let mut lines = guide.lines();
     while let Some(line) = lines.next() {
-        let Some(name) =
-            line.strip_prefix("<!-- docs/agents/").and_then(|rest| rest.strip_suffix(" -->"))
+        let Some(name) = line.strip_prefix("<!-- docs/agents/").and_then(|rest| rest.strip_suffix(" -->"))
         else {
             continue;
         };
@@ -30,9 +29,7 @@ fn the_guide_shows_the_files_byte_for_byte() {
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.file_type().unwrap().is_file())
-        .map(|entry| {
-            (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())
-        })
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap()))
         .collect();
     let shown = blocks(&guide);
     assert_eq!(shown.keys().collect::<Vec<_>>(), files.keys().collect::<Vec<_>>());
