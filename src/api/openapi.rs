@@ -34,7 +34,8 @@ struct Keys;
 impl Modify for Keys {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
-        let header = ApiKeyValue::with_description("x-functions-key", "A key of the function or of the host.");
+        let header =
+            ApiKeyValue::with_description("x-functions-key", "A key of the function or of the host.");
         components.add_security_scheme("function_key", SecurityScheme::ApiKey(ApiKey::Header(header)));
         let query = ApiKeyValue::with_description("code", "The same key, in the address.");
         components.add_security_scheme("function_code", SecurityScheme::ApiKey(ApiKey::Query(query)));

@@ -180,7 +180,8 @@ impl PlannerWorld {
                 return results;
             }
             self.clock.sleep(BETWEEN_ATTEMPTS).await;
-            let calls: Vec<ScriptCall> = again.iter().filter_map(|&index| calls.get(index).cloned()).collect();
+            let calls: Vec<ScriptCall> =
+                again.iter().filter_map(|&index| calls.get(index).cloned()).collect();
             for (index, result) in again.into_iter().zip(store.run_many(&calls).await) {
                 if let Some(slot) = results.get_mut(index) {
                     *slot = result;

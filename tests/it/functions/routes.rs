@@ -19,7 +19,8 @@ use crate::process::{Rig, say};
 /// An HTTP answer to a request line that no client library would send: status and body.
 async fn raw(port: u16, request_line: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let request = format!("{request_line} HTTP/1.1\r\nHost: app.example.net\r\nConnection: close\r\n{headers}\r\n");
+    let request =
+        format!("{request_line} HTTP/1.1\r\nHost: app.example.net\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
@@ -40,12 +41,17 @@ async fn operations(rig: &Rig) -> Vec<Operation> {
     let mut operations = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            let open = operation["security"].as_array().is_some_and(|list| list.iter().any(|one| one == &serde_json::json!({})));
+            let open = operation["security"]
+                .as_array()
+                .is_some_and(|list| list.iter().any(|one| one == &serde_json::json!({})));
             let level = if open { AuthLevel::Anonymous } else { AuthLevel::Function };
             operations.push(Operation { method: method.to_uppercase(), path: path.clone(), level });
         }
     }
-    assert!(document["security"].as_array().is_some_and(|list| !list.is_empty()), "keys are asked for by default");
+    assert!(
+        document["security"].as_array().is_some_and(|list| !list.is_empty()),
+        "keys are asked for by default"
+    );
     operations
 }
 
@@ -92,7 +98,12 @@ async fn the_function_that_the_host_picks_has_the_auth_level_of_the_route_that_a
         for spelling in spellings {
             let (name, _) = pick_function(&functions, &operation.method, &spelling)
                 .unwrap_or_else(|| panic!("{} {spelling} reaches no function", operation.method));
-            assert_eq!(level_of(&functions, &name), operation.level, "{} {spelling}: {name}", operation.method);
+            assert_eq!(
+                level_of(&functions, &name),
+                operation.level,
+                "{} {spelling}: {name}",
+                operation.method
+            );
             // Without a key the host lets nobody through to a route that needs one, and the route answers with one.
             let before = rig.host().invocations().len();
             let line = format!("{} {spelling}", operation.method);
@@ -163,7 +174,9 @@ fn mapped(row: &Value) -> (String, Option<&'static str>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_recorded_path_ends_at_the_same_function_or_nowhere_and_no_trigger_is_reached() {
-    let Some(oracles) = oracle::path("golden real-host/paths.json, mode C, through the product") else { return };
+    let Some(oracles) = oracle::path("golden real-host/paths.json, mode C, through the product") else {
+        return;
+    };
     let text = std::fs::read(oracles.join("golden/real-host/paths.json")).unwrap();
     let file: Value = serde_json::from_slice(&text).unwrap();
     let rig = Rig::start_with(|options| {
@@ -239,7 +252,8 @@ async fn attacks(rig: &Rig, key: &str) {
     let body = r#"{"Data":{"timer":{"IsPastDue":false}},"Metadata":{}}"#;
     for target in targets {
         for method in ["POST", "GET", "PUT", "DELETE"] {
-            let headers = format!("{key}Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+            let headers =
+                format!("{key}Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
             let mut stream = TcpStream::connect(("127.0.0.1", rig.host().port())).await.unwrap();
             let request = format!(
                 "{method} {target} HTTP/1.1\r\nHost: app.example.net\r\nConnection: close\r\n{headers}\r\n{body}"
