@@ -35,15 +35,18 @@ ifeq ($(BIN),)
 	cargo build --package annika --bin annika
 endif
 	@mkdir -p "$(STAGE)"
-	@# A function that is gone must not stay.
-	@find "$(STAGE)" -mindepth 2 -maxdepth 2 -name function.json -delete
-	@find "$(STAGE)" -mindepth 1 -maxdepth 1 -type d -empty -delete
-	@cp host.json local.settings.json "$(STAGE)/"
-	@for folder in functions/*/; do \
-	  name=$$(basename "$$folder"); \
-	  mkdir -p "$(STAGE)/$$name" && cp "$$folder/function.json" "$(STAGE)/$$name/" || exit 1; \
+	@# A function that is gone must not stay. What is right stays untouched, and the binary appears whole, because
+	@# another make may be starting the app at this moment.
+	@for file in "$(STAGE)"/*/function.json; do \
+	  folder=$$(dirname "$$file"); \
+	  if [ -f "$$file" ] && [ ! -f "functions/$${folder##*/}/function.json" ]; then rm "$$file" && rmdir "$$folder" || exit 1; fi; \
 	done
-	@install -m 0755 "$(if $(BIN),$(BIN),$${CARGO_TARGET_DIR:-target}/debug/annika)" "$(STAGE)/annika"
+	@for file in host.json local.settings.json functions/*/function.json; do \
+	  to="$(STAGE)/$${file#functions/}"; \
+	  mkdir -p "$$(dirname "$$to")" && { cmp -s "$$file" "$$to" || cp "$$file" "$$to"; } || exit 1; \
+	done
+	@install -m 0755 "$(if $(BIN),$(BIN),$${CARGO_TARGET_DIR:-target}/debug/annika)" "$(STAGE)/.annika.$$PPID"
+	@mv -f "$(STAGE)/.annika.$$PPID" "$(STAGE)/annika"
 	@echo "staged $(STAGE): $$(ls functions | wc -l) functions"
 
 start: stage ## Run the app in the real Functions host: Azure Functions Core Tools, and Azurite for the timers
