@@ -45,6 +45,21 @@ pub(super) struct Task {
     had_create: bool,
 }
 
+/// What is to be done about a task.
+struct Decision {
+    step: Step,
+    requests: Vec<GraphRequest>,
+    /// The requests may not be sent now; for how long.
+    hold: Option<Duration>,
+}
+
+impl Decision {
+    /// Requests that will be sent.
+    fn count(&self) -> u32 {
+        if self.hold.is_some() { 0 } else { u32::try_from(self.requests.len()).unwrap_or(0) }
+    }
+}
+
 impl<W: World> Engine<W> {
     pub(super) async fn drain_loop(&self) {
         let mut running = FuturesUnordered::new();
@@ -143,20 +158,22 @@ impl<W: World> Engine<W> {
 
     /// One step of every task: decide, store, send, and take in the answers.
     async fn round(&self, tasks: Vec<Task>, plans: &Plans) -> Result<Vec<Task>, StoreError> {
+        let mut decided = self.decide(&tasks, plans);
+        if self.pace(decided.iter().map(Decision::count).sum()).await {
+            // Times go into intents, and evidence has an age: what was decided before the wait is decided anew.
+            decided = self.decide(&tasks, plans);
+        }
         let now = self.world.now_ms();
         let mut sending = Vec::new();
         let mut commits = Vec::new();
         let mut waiting = Vec::new();
-        for mut task in tasks {
-            let context = Context { now, rev: self.rev(), plans };
-            let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
-            let requests = requests_of(&step.action, task.planner_id(&step.state));
-            let writes = requests.iter().any(GraphRequest::is_write);
-            if let Some(wait) = self.hold_back(&requests, writes) {
+        for (mut task, Decision { step, requests, hold }) in tasks.into_iter().zip(decided) {
+            if let Some(wait) = hold {
                 commits.push(task.pause(wait));
                 waiting.push(None);
                 continue;
             }
+            let writes = requests.iter().any(GraphRequest::is_write);
             let commit = task.commit(&step, now);
             if requests.is_empty() || writes || commit.write.is_some() || !commit.events.is_empty() {
                 commits.push(commit);
@@ -165,11 +182,6 @@ impl<W: World> Engine<W> {
                 task.adopt_step(&step);
                 sending.push((task, step, requests));
             }
-        }
-        let count: usize =
-            sending.iter().chain(waiting.iter().flatten()).map(|(_, _, requests)| requests.len()).sum();
-        if count > 0 {
-            self.pace(u32::try_from(count).unwrap_or(u32::MAX)).await;
         }
         let stored_at = self.world.now_ms();
         let results = if commits.is_empty() { Vec::new() } else { self.world.commit(commits).await? };
@@ -191,6 +203,19 @@ impl<W: World> Engine<W> {
             self.world.commit(again).await?;
         }
         Ok(self.send(sending, stored_at).await)
+    }
+
+    /// What is to be done about each task, as things stand.
+    fn decide(&self, tasks: &[Task], plans: &Plans) -> Vec<Decision> {
+        let now = self.world.now_ms();
+        let decide = |task: &Task| {
+            let context = Context { now, rev: self.rev(), plans };
+            let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
+            let requests = requests_of(&step.action, task.planner_id(&step.state));
+            let hold = self.hold_back(&requests, requests.iter().any(GraphRequest::is_write));
+            Decision { step, requests, hold }
+        };
+        tasks.iter().map(decide).collect()
     }
 
     /// Why these requests may not be sent now: for how long.
@@ -378,6 +403,10 @@ impl Task {
                 Some(new) => new.as_ref().map(|document| digest(&document.bytes())),
                 None => match &self.snapshot.local {
                     Local::Present { bytes, .. } => Some(digest(bytes)),
+                    // The sweep has to miss it, also where no document was ever worked off.
+                    Local::Missing if state.planner_id.is_some() && !state.expires => {
+                        Some(state.seen.unwrap_or_else(|| digest(b"")))
+                    }
                     Local::Missing | Local::Unreadable { .. } => state.seen,
                 },
             };

@@ -254,8 +254,11 @@ impl<W: World> Engine<W> {
         self.shared().report.graph_down_since.is_some()
     }
 
-    /// Takes `count` sub-requests from the limiter and waits for their turn.
-    async fn pace(&self, count: u32) {
+    /// Takes `count` sub-requests from the limiter and waits for their turn; says whether there was a wait.
+    async fn pace(&self, count: u32) -> bool {
+        if count == 0 {
+            return false;
+        }
         let wait = {
             let now = self.world.now_ms();
             self.shared().limiter.take(count, now)
@@ -264,6 +267,7 @@ impl<W: World> Engine<W> {
             self.world.sleep(wait).await;
         }
         self.count("graph_requests", u64::from(count));
+        !wait.is_zero()
     }
 
     /// How long Graph is to be left alone, as this process knows.

@@ -11,10 +11,10 @@ use crate::{
 };
 
 /// What the document says about a field, all things considered.
-struct Effective {
-    value: Value,
+pub(super) struct Effective {
+    pub value: Value,
     /// The writer cannot have known Planner's last change of the field.
-    unseen: bool,
+    pub unseen: bool,
 }
 
 /// Merges every field and says what has to be written where.
@@ -40,8 +40,13 @@ pub(super) fn merge_sides(
         events.push(conflict_event(&conflict));
     }
     for field in fields_of(&state, here, &remote.fields) {
-        let remote_value = remote.fields.get(&field).cloned().unwrap_or(Value::Null);
         let old_base = state.base.get(&field).cloned().unwrap_or(Value::Null);
+        let remote_value = match remote.fields.get(&field) {
+            Some(value) => value.clone(),
+            None if field.is_nullable() => Value::Null,
+            // A document has no way to say that there is none, so Planner's silence is no change.
+            None => old_base.clone(),
+        };
         let base = if !same(field, &remote_value, &old_base) && state.is_own_echo(field, &remote_value) {
             remote_value.clone()
         } else {
@@ -112,7 +117,7 @@ fn fields_of(state: &TaskState, here: &Here, remote: &Fields) -> BTreeSet<Field>
 }
 
 /// The rules for stale and silent documents (sync.md §1.3.5, F10, F11, F15).
-fn effective(
+pub(super) fn effective(
     state: &TaskState,
     field: Field,
     local: Option<&Value>,

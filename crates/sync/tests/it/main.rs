@@ -3,3 +3,5 @@
 #![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod lens;
+mod plan;
+mod world;
