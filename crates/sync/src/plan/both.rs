@@ -53,6 +53,7 @@ pub(super) fn merge_sides(
             old_base.clone()
         };
         let local = effective(&state, field, here.projection.fields.get(&field), rev, context.now);
+        state.replaced_by_agent(field, &local.value, context.now);
         let Merged { mut value, mut conflict } =
             merge(field, &base, &local.value, &remote_value, local.unseen);
         if field == Field::Plan && !same(field, &value, &remote_value) {
@@ -100,7 +101,7 @@ pub(super) fn merge_sides(
     }
     target.retain(|field, value| !is_nothing(value) || here.projection.fields.contains_key(field));
     state.current.clone_from(&target);
-    let write = local_write(&mut state, here, &target, &remote.etag, context);
+    let write = local_write(&mut state, here, &target, &remote.etag, !downloaded.is_empty(), context);
     state.failure = None;
     let mut step = Step::new(state, Action::Finish);
     step.events = events;
@@ -152,11 +153,15 @@ fn stale_or(state: &TaskState, field: Field, local: &Value, now: i64, unseen: bo
 }
 
 /// The document write, where values came down or the stamp is not there yet.
+///
+/// What came down is stamped anew even where the document cannot show it (a cleared field that it does not name):
+/// a write on the old stamp has not seen it.
 fn local_write(
     state: &mut TaskState,
     here: &Here,
     target: &Fields,
     etag: &str,
+    news: bool,
     context: &Context<'_>,
 ) -> Option<LocalWrite> {
     let rendered = lens::render(&here.document, target);
@@ -164,7 +169,8 @@ fn local_write(
     let stamped = here.document.sync_stamp();
     let foreign = stamped.as_ref().is_some_and(|stamp| stamp.planner_id != planner_id);
     let first = state.rev.is_none();
-    if rendered.bytes() == here.document.bytes() && !foreign && !(first && stamped.is_none()) {
+    let same = rendered.bytes() == here.document.bytes() && !news;
+    if same && !foreign && !(first && stamped.is_none()) {
         if first {
             state.rev = stamped.map(|stamp| stamp.rev);
         }
