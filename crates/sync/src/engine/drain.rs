@@ -20,6 +20,8 @@ use crate::{
 const ROUNDS: u32 = 10;
 /// How long the drain sleeps at most when nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long a group that ran out of time or rounds is put down.
+const PUT_DOWN: Duration = Duration::from_secs(5);
 
 /// A claimed task on its way.
 pub(super) struct Task {
@@ -67,7 +69,8 @@ impl<W: World> Engine<W> {
         let mut plans_at = i64::MIN;
         loop {
             let mut idle = IDLE;
-            if !self.stopping() && running.len() < self.settings.concurrency {
+            let room = self.group();
+            if !self.stopping() && running.len() < self.settings.concurrency && room > 0 {
                 let now = self.world.now_ms();
                 if now.saturating_sub(plans_at) > 5_000
                     && let Ok(read) = self.world.plans().await
@@ -75,7 +78,7 @@ impl<W: World> Engine<W> {
                     plans = read;
                     plans_at = now;
                 }
-                match self.world.claim(BATCH, self.settings.task_lease).await {
+                match self.world.claim(room, self.settings.task_lease).await {
                     Ok(claimed) if !claimed.claims.is_empty() => {
                         running.push(self.work(claimed.claims, plans.clone()));
                         continue;
@@ -91,11 +94,16 @@ impl<W: World> Engine<W> {
             let mark = self.world.marked().fuse();
             pin_mut!(nap, mark);
             if running.is_empty() {
-                futures::select! { () = nap => {}, () = mark => {} }
+                futures::select_biased! { () = nap => {}, () = mark => {} }
             } else {
-                futures::select! { _ = running.next() => {}, () = nap => {}, () = mark => {} }
+                futures::select_biased! { _ = running.next() => {}, () = nap => {}, () = mark => {} }
             }
         }
+    }
+
+    /// How many tasks to claim: as many as can have a request each well within their lease.
+    fn group(&self) -> usize {
+        self.room(self.settings.task_lease / 4).min(BATCH)
     }
 
     /// Works off what is due until nothing is or the time is up. For the periodic mode.
@@ -105,7 +113,7 @@ impl<W: World> Engine<W> {
             let mut groups = Vec::new();
             let mut next_in = None;
             while groups.len() < self.settings.concurrency {
-                let claimed = self.world.claim(BATCH, self.settings.task_lease).await?;
+                let claimed = self.world.claim(self.group().max(1), self.settings.task_lease).await?;
                 next_in = claimed.next_in;
                 if claimed.claims.is_empty() {
                     break;
@@ -142,26 +150,24 @@ impl<W: World> Engine<W> {
             .map(|(claim, snapshot)| Task::new(claim, snapshot, started))
             .collect();
         let half = i64::try_from(self.settings.task_lease.as_millis() / 2).unwrap_or(i64::MAX);
-        for _ in 0..ROUNDS {
-            if tasks.is_empty() || self.world.now_ms() - started > half {
+        for round in 1..=ROUNDS {
+            if tasks.is_empty() {
                 break;
             }
-            tasks = self.round(tasks, plans).await?;
-        }
-        if !tasks.is_empty() {
-            self.count("rounds_exhausted", tasks.len() as u64);
-            let commits = tasks.iter_mut().map(|task| task.pause(Duration::from_secs(5))).collect();
-            self.world.commit(commits).await?;
+            let last = round == ROUNDS || self.world.now_ms() - started > half;
+            tasks = self.round(tasks, plans, last).await?;
         }
         Ok(())
     }
 
     /// One step of every task: decide, store, send, and take in the answers.
-    async fn round(&self, tasks: Vec<Task>, plans: &Plans) -> Result<Vec<Task>, StoreError> {
-        let mut decided = self.decide(&tasks, plans);
+    ///
+    /// In the `last` round what needs no request is finished, the rest put down.
+    async fn round(&self, tasks: Vec<Task>, plans: &Plans, last: bool) -> Result<Vec<Task>, StoreError> {
+        let mut decided = self.decide(&tasks, plans, last);
         if self.pace(decided.iter().map(Decision::count).sum()).await {
             // Times go into intents, and evidence has an age: what was decided before the wait is decided anew.
-            decided = self.decide(&tasks, plans);
+            decided = self.decide(&tasks, plans, last);
         }
         let now = self.world.now_ms();
         let mut sending = Vec::new();
@@ -206,13 +212,18 @@ impl<W: World> Engine<W> {
     }
 
     /// What is to be done about each task, as things stand.
-    fn decide(&self, tasks: &[Task], plans: &Plans) -> Vec<Decision> {
+    fn decide(&self, tasks: &[Task], plans: &Plans, last: bool) -> Vec<Decision> {
         let now = self.world.now_ms();
         let decide = |task: &Task| {
             let context = Context { now, rev: self.rev(), plans };
             let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
             let requests = requests_of(&step.action, task.planner_id(&step.state));
-            let hold = self.hold_back(&requests, requests.iter().any(GraphRequest::is_write));
+            let hold = if last && !requests.is_empty() {
+                self.count("rounds_exhausted", 1);
+                Some(PUT_DOWN)
+            } else {
+                self.hold_back(&requests, requests.iter().any(GraphRequest::is_write))
+            };
             Decision { step, requests, hold }
         };
         tasks.iter().map(decide).collect()

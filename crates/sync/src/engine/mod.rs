@@ -270,6 +270,12 @@ impl<W: World> Engine<W> {
         !wait.is_zero()
     }
 
+    /// How many requests could be sent within this time.
+    fn room(&self, within: Duration) -> usize {
+        let now = self.world.now_ms();
+        self.shared().limiter.room(within, now)
+    }
+
     /// How long Graph is to be left alone, as this process knows.
     fn pause_left(&self) -> Option<Duration> {
         let left = self.shared().paused_until - self.world.now_ms();
@@ -283,7 +289,10 @@ impl<W: World> Engine<W> {
         let until = now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         {
             let mut shared = self.shared();
-            shared.limiter.throttled(now);
+            // The refusals of one batch are one sign, not many.
+            if shared.paused_until <= now {
+                shared.limiter.throttled(now);
+            }
             shared.paused_until = shared.paused_until.max(until);
         }
         self.count("throttled", 1);

@@ -171,7 +171,8 @@ impl<W: World> Engine<W> {
                 known.etags.keys().filter(|id| !ids.contains(id)).take(BATCH - ids.len()).cloned().collect();
             ids.extend(wrapped);
         }
-        if ids.is_empty() {
+        // Optional work: never ahead of what agents and people wait for.
+        if ids.is_empty() || self.room(Duration::ZERO) < ids.len() {
             return Ok(());
         }
         self.pace(u32::try_from(ids.len()).unwrap_or(1)).await;
