@@ -20,6 +20,8 @@ use crate::{
 const ROUNDS: u32 = 10;
 /// How long the drain sleeps at most when nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long a group that ran out of time or rounds is put down.
+const PUT_DOWN: Duration = Duration::from_secs(5);
 
 /// A claimed task on its way.
 pub(super) struct Task {
@@ -45,6 +47,21 @@ pub(super) struct Task {
     had_create: bool,
 }
 
+/// What is to be done about a task.
+struct Decision {
+    step: Step,
+    requests: Vec<GraphRequest>,
+    /// The requests may not be sent now; for how long.
+    hold: Option<Duration>,
+}
+
+impl Decision {
+    /// Requests that will be sent.
+    fn count(&self) -> u32 {
+        if self.hold.is_some() { 0 } else { u32::try_from(self.requests.len()).unwrap_or(0) }
+    }
+}
+
 impl<W: World> Engine<W> {
     pub(super) async fn drain_loop(&self) {
         let mut running = FuturesUnordered::new();
@@ -52,7 +69,8 @@ impl<W: World> Engine<W> {
         let mut plans_at = i64::MIN;
         loop {
             let mut idle = IDLE;
-            if !self.stopping() && running.len() < self.settings.concurrency {
+            let room = self.group();
+            if !self.stopping() && running.len() < self.settings.concurrency && room > 0 {
                 let now = self.world.now_ms();
                 if now.saturating_sub(plans_at) > 5_000
                     && let Ok(read) = self.world.plans(false).await
@@ -60,7 +78,7 @@ impl<W: World> Engine<W> {
                     plans = read;
                     plans_at = now;
                 }
-                match self.world.claim(BATCH, self.settings.task_lease).await {
+                match self.world.claim(room, self.settings.task_lease).await {
                     Ok(claimed) if !claimed.claims.is_empty() => {
                         running.push(self.work(claimed.claims, plans.clone()));
                         continue;
@@ -76,11 +94,16 @@ impl<W: World> Engine<W> {
             let mark = self.world.marked().fuse();
             pin_mut!(nap, mark);
             if running.is_empty() {
-                futures::select! { () = nap => {}, () = mark => {} }
+                futures::select_biased! { () = nap => {}, () = mark => {} }
             } else {
-                futures::select! { _ = running.next() => {}, () = nap => {}, () = mark => {} }
+                futures::select_biased! { _ = running.next() => {}, () = nap => {}, () = mark => {} }
             }
         }
+    }
+
+    /// How many tasks to claim: as many as can have a request each well within their lease.
+    fn group(&self) -> usize {
+        self.room(self.settings.task_lease / 4).min(BATCH)
     }
 
     /// Works off what is due until nothing is or the time is up. For the periodic mode.
@@ -90,7 +113,7 @@ impl<W: World> Engine<W> {
             let mut groups = Vec::new();
             let mut next_in = None;
             while groups.len() < self.settings.concurrency {
-                let claimed = self.world.claim(BATCH, self.settings.task_lease).await?;
+                let claimed = self.world.claim(self.group().max(1), self.settings.task_lease).await?;
                 next_in = claimed.next_in;
                 if claimed.claims.is_empty() {
                     break;
@@ -127,36 +150,36 @@ impl<W: World> Engine<W> {
             .map(|(claim, snapshot)| Task::new(claim, snapshot, started))
             .collect();
         let half = i64::try_from(self.settings.task_lease.as_millis() / 2).unwrap_or(i64::MAX);
-        for _ in 0..ROUNDS {
-            if tasks.is_empty() || self.world.now_ms() - started > half {
+        for round in 1..=ROUNDS {
+            if tasks.is_empty() {
                 break;
             }
-            tasks = self.round(tasks, plans).await?;
-        }
-        if !tasks.is_empty() {
-            self.count("rounds_exhausted", tasks.len() as u64);
-            let commits = tasks.iter_mut().map(|task| task.pause(Duration::from_secs(5))).collect();
-            self.world.commit(commits).await?;
+            let last = round == ROUNDS || self.world.now_ms() - started > half;
+            tasks = self.round(tasks, plans, last).await?;
         }
         Ok(())
     }
 
     /// One step of every task: decide, store, send, and take in the answers.
-    async fn round(&self, tasks: Vec<Task>, plans: &Plans) -> Result<Vec<Task>, StoreError> {
+    ///
+    /// In the `last` round what needs no request is finished, the rest put down.
+    async fn round(&self, tasks: Vec<Task>, plans: &Plans, last: bool) -> Result<Vec<Task>, StoreError> {
+        let mut decided = self.decide(&tasks, plans, last);
+        if self.pace(decided.iter().map(Decision::count).sum()).await {
+            // Times go into intents, and evidence has an age: what was decided before the wait is decided anew.
+            decided = self.decide(&tasks, plans, last);
+        }
         let now = self.world.now_ms();
         let mut sending = Vec::new();
         let mut commits = Vec::new();
         let mut waiting = Vec::new();
-        for mut task in tasks {
-            let context = Context { now, rev: self.rev(), plans };
-            let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
-            let requests = requests_of(&step.action, task.planner_id(&step.state));
-            let writes = requests.iter().any(GraphRequest::is_write);
-            if let Some(wait) = self.hold_back(&requests, writes) {
+        for (mut task, Decision { step, requests, hold }) in tasks.into_iter().zip(decided) {
+            if let Some(wait) = hold {
                 commits.push(task.pause(wait));
                 waiting.push(None);
                 continue;
             }
+            let writes = requests.iter().any(GraphRequest::is_write);
             let commit = task.commit(&step, now);
             if requests.is_empty() || writes || commit.write.is_some() || !commit.events.is_empty() {
                 commits.push(commit);
@@ -165,11 +188,6 @@ impl<W: World> Engine<W> {
                 task.adopt_step(&step);
                 sending.push((task, step, requests));
             }
-        }
-        let count: usize =
-            sending.iter().chain(waiting.iter().flatten()).map(|(_, _, requests)| requests.len()).sum();
-        if count > 0 {
-            self.pace(u32::try_from(count).unwrap_or(u32::MAX)).await;
         }
         let stored_at = self.world.now_ms();
         let results = if commits.is_empty() { Vec::new() } else { self.world.commit(commits).await? };
@@ -191,6 +209,24 @@ impl<W: World> Engine<W> {
             self.world.commit(again).await?;
         }
         Ok(self.send(sending, stored_at).await)
+    }
+
+    /// What is to be done about each task, as things stand.
+    fn decide(&self, tasks: &[Task], plans: &Plans, last: bool) -> Vec<Decision> {
+        let now = self.world.now_ms();
+        let decide = |task: &Task| {
+            let context = Context { now, rev: self.rev(), plans };
+            let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
+            let requests = requests_of(&step.action, task.planner_id(&step.state));
+            let hold = if last && !requests.is_empty() {
+                self.count("rounds_exhausted", 1);
+                Some(PUT_DOWN)
+            } else {
+                self.hold_back(&requests, requests.iter().any(GraphRequest::is_write))
+            };
+            Decision { step, requests, hold }
+        };
+        tasks.iter().map(decide).collect()
     }
 
     /// Why these requests may not be sent now: for how long.
@@ -378,6 +414,10 @@ impl Task {
                 Some(new) => new.as_ref().map(|document| digest(&document.bytes())),
                 None => match &self.snapshot.local {
                     Local::Present { bytes, .. } => Some(digest(bytes)),
+                    // The sweep has to miss it, also where no document was ever worked off.
+                    Local::Missing if state.planner_id.is_some() && !state.expires => {
+                        Some(state.seen.unwrap_or_else(|| digest(b"")))
+                    }
                     Local::Missing | Local::Unreadable { .. } => state.seen,
                 },
             };

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::{BATCH, Engine};
 use crate::{
     etag,
-    plan::is_held,
+    plan::{LISTS, is_held},
     world::{
         GraphOutcome, GraphRequest, KnownPlan, Observation, OpenCreate, PlanList, SeenDetails, StoreError,
         World,
@@ -16,8 +16,8 @@ use crate::{
 
 /// After a list lacked a known task, its plan is listed again this soon.
 const SUSPICION: Duration = Duration::from_secs(8);
-/// After so many lists without it, the regular polls are enough.
-const SUSPECTED: u32 = 3;
+/// How long a create may take to be seen in a list before its plan is listed in the usual time only, ms.
+const RECENT_MS: i64 = 120_000;
 /// While Graph is down, one plan is listed this often to see whether it is back.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -129,20 +129,18 @@ impl<W: World> Engine<W> {
                 let known = self.world.known(plan).await?;
                 let observation =
                     compare(plan, begun_at, tasks, &known, open, self.world.application_id().as_deref());
-                if observation.missing.values().any(|times| *times < SUSPECTED) {
-                    let now = self.world.now_ms();
+                let now = self.world.now_ms();
+                let held = !observation.held.is_empty();
+                let of_plan = || open.iter().filter(|create| create.plan == plan);
+                let recent = held && of_plan().any(|create| now - create.sent_at < RECENT_MS);
+                if recent || observation.missing.values().any(|times| *times < LISTS) {
                     let at = now + i64::try_from(SUSPICION.as_millis()).unwrap_or(0);
                     self.shared().poll_soon.get_or_insert(at);
                 }
-                let held = !observation.held.is_empty();
                 self.world.observe(observation).await?;
                 if held {
-                    let ids: Vec<String> = open
-                        .iter()
-                        .filter(|create| create.plan == plan)
-                        .map(|create| create.id.clone())
-                        .collect();
-                    self.world.mark(&ids, Duration::ZERO).await?;
+                    let creates: Vec<String> = of_plan().map(|create| create.id.clone()).collect();
+                    self.world.mark(&creates, Duration::ZERO).await?;
                 }
                 Ok(true)
             }
@@ -181,7 +179,8 @@ impl<W: World> Engine<W> {
                 known.etags.keys().filter(|id| !ids.contains(id)).take(BATCH - ids.len()).cloned().collect();
             ids.extend(wrapped);
         }
-        if ids.is_empty() {
+        // Optional work: never ahead of what agents and people wait for.
+        if ids.is_empty() || self.room(Duration::ZERO) < ids.len() {
             return Ok(());
         }
         self.pace(u32::try_from(ids.len()).unwrap_or(1)).await;
