@@ -52,7 +52,9 @@ pub fn merge(field: Field, base: &Value, local: &Value, remote: &Value, unseen: 
         return taken(local);
     }
     match field {
-        Field::Assignees if unseen => never_silent(field, merge_sets(&Value::Null, local, remote), local, remote),
+        Field::Assignees if unseen => {
+            never_silent(field, merge_sets(&Value::Null, local, remote), local, remote)
+        }
         Field::Assignees => taken(&merge_sets(base, local, remote)),
         Field::Checklist if unseen => {
             let merged = merge_checklists(&Value::Null, local, remote);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Context, FRESH_MS, GONE_APART_MS, Here, Step, LISTS, both::effective, millis};
+use super::{Action, Context, FRESH_MS, GONE_APART_MS, Here, LISTS, Step, both::effective, millis};
 use crate::{
     lens::{self, Document, Field, SyncStamp, Value, same},
     state::TaskState,

@@ -41,7 +41,8 @@ fn a_create_of_unknown_outcome_is_listed_and_never_sent_again() {
 fn a_create_of_unknown_outcome_is_explained_by_a_task_in_the_list() {
     let mut bench = created();
     bench.step();
-    bench.orphans = vec![bench.planner.create(&json!({"title": "first", "planId": PLAN}), By::App, START + 900)];
+    bench.orphans =
+        vec![bench.planner.create(&json!({"title": "first", "planId": PLAN}), By::App, START + 900)];
     bench.settle();
     assert_eq!(bench.planner_id(), "PT0001");
     assert_eq!(bench.state.create, None);
@@ -75,9 +76,11 @@ fn an_orphan_of_another_time_or_title_explains_nothing() {
 #[test]
 fn two_equal_creates_and_one_orphan_are_not_guessed() {
     let mut bench = created();
-    let open = |id: &str, sent_at| OpenCreate { id: id.into(), plan: PLAN.into(), sent_at, title: "first".into() };
+    let open =
+        |id: &str, sent_at| OpenCreate { id: id.into(), plan: PLAN.into(), sent_at, title: "first".into() };
     bench.open_creates = vec![open("agent-task-1", START), open("agent-task-2", START + 100)];
-    bench.orphans = vec![bench.planner.create(&json!({"title": "first", "planId": PLAN}), By::App, START + 900)];
+    bench.orphans =
+        vec![bench.planner.create(&json!({"title": "first", "planId": PLAN}), By::App, START + 900)];
     bench.settle();
     assert_eq!(bench.state.planner_id, None);
     // As many orphans as creates: in the order of time.

@@ -10,30 +10,54 @@ use super::bench::{Bench, PLAN};
 use crate::world::oracle::{Oracle, texts};
 
 /// Field as the document spells it, and as Planner does.
-const TEXTS: [(&str, &str); 3] = [("title", "title"), ("bucket_id", "bucketId"), ("description", "description")];
+const TEXTS: [(&str, &str); 3] =
+    [("title", "title"), ("bucket_id", "bucketId"), ("description", "description")];
 
 #[derive(Clone, Debug)]
 enum Op {
     /// An agent reads and remembers.
     Read,
     /// An agent changes a field of what it read last (or of what is there) and writes it all.
-    Write { field: usize, stale: bool, stamped: bool },
+    Write {
+        field: usize,
+        stale: bool,
+        stamped: bool,
+    },
     /// An agent writes a document with this field only.
-    Partial { field: usize },
+    Partial {
+        field: usize,
+    },
     /// An agent writes numbers, people and dates.
-    Plain { percent: i64, who: usize, day: u8, stale: bool },
-    Person { field: usize },
-    PersonPlain { percent: i64, who: usize, day: u8 },
+    Plain {
+        percent: i64,
+        who: usize,
+        day: u8,
+        stale: bool,
+    },
+    Person {
+        field: usize,
+    },
+    PersonPlain {
+        percent: i64,
+        who: usize,
+        day: u8,
+    },
     PersonClears,
     Poll,
     Rotation,
     /// One decision; what becomes of its request: done, lost on the way.
-    Step { lost: bool },
+    Step {
+        lost: bool,
+    },
     Settle,
-    Later { seconds: i64 },
+    Later {
+        seconds: i64,
+    },
     /// The state of Redis but the documents is lost.
     Forget,
-    Delete { event: bool },
+    Delete {
+        event: bool,
+    },
     PersonDeletes,
 }
 
@@ -94,7 +118,8 @@ impl Play {
             let written = text(Some(&doc), field);
             if !stamped
                 && let Some(id) = &self.bench.state.planner_id
-                && let (Some(task), Some(details)) = (self.bench.planner.get(id), self.bench.planner.details(id))
+                && let (Some(task), Some(details)) =
+                    (self.bench.planner.get(id), self.bench.planner.details(id))
             {
                 let value = text(Some(&task), name).or(text(Some(&details), name));
                 self.oracle.blind(text(Some(read), field), written, value);
@@ -181,7 +206,9 @@ impl Play {
             Op::Step { lost } => {
                 let document = self.source(false);
                 let step = self.bench.step();
-                if let Some(document) = document.filter(|_| matches!(step.action, Action::Finish | Action::Patch { .. })) {
+                if let Some(document) =
+                    document.filter(|_| matches!(step.action, Action::Finish | Action::Patch { .. }))
+                {
                     self.oracle.reached(&document);
                 }
                 match step.action {
@@ -235,7 +262,11 @@ impl Play {
         self.bench.now += 60_000;
         self.bench.poll();
         self.bench.settle();
-        prop_assert_eq!(writes, (self.bench.document_writes, self.bench.graph_writes, self.bench.creates), "at rest");
+        prop_assert_eq!(
+            writes,
+            (self.bench.document_writes, self.bench.graph_writes, self.bench.creates),
+            "at rest"
+        );
         prop_assert_eq!(&before, &self.bench.doc);
         prop_assert!(self.bench.planner.tasks.len() <= 1, "duplicates");
         if self.bench.state.failure.is_some() {
@@ -247,7 +278,14 @@ impl Play {
             return Ok(());
         }
         let differences = self.bench.differences();
-        prop_assert!(differences.is_empty(), "{:?}: {} / {} {}", differences, self.bench.document(), self.bench.task(), self.bench.details());
+        prop_assert!(
+            differences.is_empty(),
+            "{:?}: {} / {} {}",
+            differences,
+            self.bench.document(),
+            self.bench.task(),
+            self.bench.details()
+        );
         if self.state_lost {
             return Ok(());
         }

@@ -69,7 +69,9 @@ impl Actors {
     pub fn before_commit(&self, commit: &Commit, oracle: &mut Oracle) {
         let merged = commit.state.as_ref().is_some_and(|state| state.planner_id.is_some() && !state.need_get);
         let bytes = commit.write.as_ref().and_then(|write| write.expected.clone());
-        if merged && let Some(bytes) = bytes.or_else(|| commit.document.as_ref().map(|document| document.bytes())) {
+        if merged
+            && let Some(bytes) = bytes.or_else(|| commit.document.as_ref().map(|document| document.bytes()))
+        {
             oracle.reached(&serde_json::from_slice(&bytes).unwrap_or_default());
         }
     }

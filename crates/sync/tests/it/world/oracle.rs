@@ -27,7 +27,13 @@ impl Oracle {
     ///
     /// Agents that race on one key overwrite each other, and a write without a stamp may overwrite what it cannot
     /// have seen (sync.md §1.3.7).
-    pub fn agent_wrote(&mut self, read: Option<&str>, wrote: Option<&str>, replaced: Option<&str>, stamped: bool) {
+    pub fn agent_wrote(
+        &mut self,
+        read: Option<&str>,
+        wrote: Option<&str>,
+        replaced: Option<&str>,
+        stamped: bool,
+    ) {
         if let Some(wrote) = wrote
             && read != Some(wrote)
         {
@@ -61,7 +67,12 @@ impl Oracle {
     }
 
     /// Values that nothing accounts for, among those that `about` selects.
-    pub fn lost(&self, standing: &BTreeSet<String>, losers: &BTreeSet<String>, about: impl Fn(&str) -> bool) -> Vec<String> {
+    pub fn lost(
+        &self,
+        standing: &BTreeSet<String>,
+        losers: &BTreeSet<String>,
+        about: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
         let mut good: BTreeSet<&str> = BTreeSet::new();
         let mut open: Vec<&str> =
             standing.iter().chain(losers).chain(&self.excused).map(String::as_str).collect();

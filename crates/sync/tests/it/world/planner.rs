@@ -156,7 +156,8 @@ impl Task {
         let mut body = self.task.body.clone();
         body.insert("@odata.etag".into(), etag(TASK, self.task.version).into());
         let details = &self.details.body;
-        let described = details.get("description").and_then(Json::as_str).is_some_and(|text| !text.is_empty());
+        let described =
+            details.get("description").and_then(Json::as_str).is_some_and(|text| !text.is_empty());
         body.insert("hasDescription".into(), described.into());
         let items = details.get("checklist").and_then(Json::as_object).map_or(0, Map::len);
         body.insert("checklistItemCount".into(), items.into());
@@ -207,7 +208,8 @@ impl Planner {
         };
         let start = json!({"id": id, "planId": "", "bucketId": null, "title": "", "percentComplete": 0, "priority": 5,
             "startDateTime": null, "dueDateTime": null, "assignments": {}, "createdDateTime": created, "createdBy": by});
-        let mut task = Resource { body: start.as_object().expect("an object").clone(), version, ..Resource::default() };
+        let mut task =
+            Resource { body: start.as_object().expect("an object").clone(), version, ..Resource::default() };
         for (path, value) in properties(body) {
             task.set(&path, &value, version);
         }

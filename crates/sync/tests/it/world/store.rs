@@ -9,7 +9,8 @@ use annika_sync::{
     lens::{Document, Field, Value},
     state::{TaskState, digest},
     world::{
-        Claim, Claimed, Commit, CommitResult, Event, KnownPlan, Local, Next, OpenCreate, Snapshot, SweepPage,
+        Claim, Claimed, Commit, CommitResult, Direction, Event, KnownPlan, Local, Next, OpenCreate, Snapshot,
+        SweepPage,
     },
 };
 use serde_json::Value as Json;
@@ -253,8 +254,12 @@ impl Store {
                 Some(Value::Text(title)) => title.clone(),
                 _ => String::new(),
             };
-            let open =
-                OpenCreate { id: commit.id.clone(), plan: create.plan.clone(), sent_at: create.sent_at, title };
+            let open = OpenCreate {
+                id: commit.id.clone(),
+                plan: create.plan.clone(),
+                sent_at: create.sent_at,
+                title,
+            };
             self.creates.insert(commit.id.clone(), open);
         } else if commit.had_create {
             self.creates.remove(&commit.id);
@@ -352,6 +357,21 @@ impl Store {
         let keys: BTreeSet<&String> =
             self.documents.keys().filter(|id| self.document(id, now).is_some()).collect();
         keys.into_iter().filter(|id| !self.index.contains_key(*id)).cloned().collect()
+    }
+}
+
+/// What was told, in a word.
+pub fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Synced { direction: Direction::Up, op: "create", .. } => "told: created",
+        Event::Synced { direction: Direction::Up, .. } => "told: uploaded",
+        Event::Synced { direction: Direction::Down, .. } => "told: downloaded",
+        Event::Conflict { .. } => "told: conflict",
+        Event::Deleted { direction: Direction::Up } => "told: deleted in Planner",
+        Event::Deleted { direction: Direction::Down } => "told: deleted in Redis",
+        Event::Restored => "told: restored",
+        Event::Failed { code, .. } if code == "create_unresolved" => "told: create unresolved",
+        Event::Failed { .. } => "told: failed",
     }
 }
 

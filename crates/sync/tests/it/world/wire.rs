@@ -8,8 +8,8 @@ use std::{
 };
 
 use annika_sync::world::{
-    Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation, OpenCreate,
-    PlanList, Plans, Report, Signals, Snapshot, StoreError, Stored, SweepPage, World,
+    Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation,
+    OpenCreate, PlanList, Plans, Report, Signals, Snapshot, StoreError, Stored, SweepPage, World,
 };
 use serde_json::{Value as Json, json};
 
@@ -107,7 +107,10 @@ impl Wire {
     }
 
     /// A call of Graph; `None` = unknown.
-    fn call<T: Send + 'static>(&self, effect: impl FnOnce(&mut Sim) -> T + Send + 'static) -> Answer<Option<T>> {
+    fn call<T: Send + 'static>(
+        &self,
+        effect: impl FnOnce(&mut Sim) -> T + Send + 'static,
+    ) -> Answer<Option<T>> {
         let answer = Answer::default();
         let given = answer.clone();
         let mut sim = self.sim.lock();
@@ -119,6 +122,7 @@ impl Wire {
         };
         if !matches!(fate, Fate::Answered) {
             let failed = answer.clone();
+            sim.note("graph fault", |_| String::new());
             sim.at(TIMEOUT_MS, move |_| failed.give(None));
         }
         if !matches!(fate, Fate::NotArrived) {
@@ -134,6 +138,15 @@ impl Wire {
     }
 }
 
+fn kind(result: CommitResult) -> &'static str {
+    match result {
+        CommitResult::Stored => "stored",
+        CommitResult::StoredDueAgain => "stored, due again",
+        CommitResult::LocalChanged => "document moved",
+        CommitResult::LeaseLost => "lease lost",
+    }
+}
+
 fn answered(status: u16, body: Option<Json>) -> GraphOutcome {
     GraphOutcome::Answer { status, body, retry_after: None }
 }
@@ -143,7 +156,8 @@ fn serve(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
     let outcome = serve_quietly(sim, request);
     if request.is_write() {
         sim.graph_writes += 1;
-        sim.note("graph", |_| format!("{request:?} -> {}", status(&outcome)));
+        let what = if status(&outcome) == "200" { "graph write" } else { "graph write refused" };
+        sim.note(what, |_| format!("{request:?} -> {}", status(&outcome)));
     }
     outcome
 }
@@ -308,6 +322,7 @@ impl World for Wire {
                                 state.and_then(|state| state.gone.clone())
                             )
                         });
+                        *sim.tally.entry(kind(result)).or_default() += 1;
                         if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
                             let wrong = sim.actors.after_commit(commit, &mut sim.oracle);
                             wrong.into_iter().for_each(|wrong| sim.violation(wrong));
@@ -410,13 +425,15 @@ impl World for Wire {
 
     async fn rotated(&self, plan: &str, cursor: &str) -> Stored<()> {
         let (plan, cursor) = (plan.to_owned(), cursor.to_owned());
-        self.store("rotated", move |sim| sim.store.plans.entry(plan).or_default().details_cursor = cursor).await
+        self.store("rotated", move |sim| sim.store.plans.entry(plan).or_default().details_cursor = cursor)
+            .await
     }
 
     async fn graph(&self, requests: Vec<GraphRequest>) -> Vec<GraphOutcome> {
         let count = requests.len();
-        let outcomes =
-            self.call(move |sim| requests.iter().map(|request| serve(sim, request)).collect::<Vec<_>>()).await;
+        let outcomes = self
+            .call(move |sim| requests.iter().map(|request| serve(sim, request)).collect::<Vec<_>>())
+            .await;
         let unknown = GraphOutcome::Unknown { reason: "no answer".to_owned() };
         outcomes.unwrap_or_else(|| vec![unknown; count])
     }
