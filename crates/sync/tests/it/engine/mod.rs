@@ -49,7 +49,7 @@ fn play(seed: u64, faults: Faults) -> Result<Played, Vec<String>> {
     stage.run_until(SETTLED);
     let (writes, wrong) = {
         let sim = stage.sim.lock();
-        ((sim.graph_writes, sim.store.document_writes), at_the_end(&sim))
+        ((sim.graph_writes, sim.graph_reads, sim.store.document_writes), at_the_end(&sim))
     };
     if !wrong.is_empty() {
         return Err(wrong);
@@ -57,8 +57,11 @@ fn play(seed: u64, faults: Faults) -> Result<Played, Vec<String>> {
     stage.run_until(QUIET);
     let trace = stage.trace();
     let sim = stage.sim.lock();
-    if writes != (sim.graph_writes, sim.store.document_writes) {
-        return Err(vec!["writes at rest".to_owned()]);
+    let later = (sim.graph_writes, sim.graph_reads, sim.store.document_writes);
+    if writes != later {
+        return Err(vec![format!(
+            "at rest, from {writes:?} to {later:?}: Graph writes and reads, documents"
+        )]);
     }
     let mut tally = sim.tally.clone();
     for (_, event) in &sim.store.events {

@@ -96,6 +96,8 @@ pub struct Sim {
     pub actors: Actors,
     /// Sub-requests that were to change something, as they arrived.
     pub graph_writes: u64,
+    /// Reads of single tasks.
+    pub graph_reads: u64,
     /// What was found wrong on the way.
     pub violations: Vec<String>,
     /// Per process: heard of a mark, and who waits for it.
@@ -240,6 +242,7 @@ impl Stage {
             oracle: Oracle::default(),
             actors: Actors::default(),
             graph_writes: 0,
+            graph_reads: 0,
             violations: Vec::new(),
             heard: vec![(false, None); processes],
             lives: vec![0; processes],

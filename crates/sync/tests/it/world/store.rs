@@ -293,6 +293,9 @@ impl Store {
         if let Some(plan) = &remote.plan {
             self.plans.entry(plan.clone()).or_default().etags.insert(planner_id.clone(), remote.etag.clone());
         }
+        if let Some(left) = &remote.left {
+            self.plans.entry(left.clone()).or_default().etags.remove(planner_id);
+        }
         if let Some(json) = &remote.json {
             self.cache.insert(planner_id.clone(), (json.clone(), now + CACHE_MS));
         }

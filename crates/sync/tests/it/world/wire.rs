@@ -154,6 +154,7 @@ fn answered(status: u16, body: Option<Json>) -> GraphOutcome {
 /// One request arrives.
 fn serve(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
     let outcome = serve_quietly(sim, request);
+    sim.graph_reads += u64::from(matches!(request, GraphRequest::GetTask { .. }));
     if request.is_write() {
         sim.graph_writes += 1;
         let what = if status(&outcome) == "200" { "graph write" } else { "graph write refused" };
@@ -375,7 +376,7 @@ impl World for Wire {
     }
 
     async fn observe(&self, observation: Observation) -> Stored<()> {
-        let Observation { plan, changed, missing, reappeared, held, .. } = observation;
+        let Observation { plan, changed, missing, moved, reappeared, held, .. } = observation;
         let name = |json: &Json| json["id"].as_str().unwrap_or_default().to_owned();
         let read = move |sim: &mut Sim| -> Vec<(Json, Option<String>)> {
             let owner = |json: &Json| sim.store.owners.get(&name(json)).cloned();
@@ -407,6 +408,10 @@ impl World for Wire {
                     }
                 }
             }
+            let known = sim.store.plans.entry(plan.clone()).or_default();
+            moved.iter().for_each(|id| {
+                known.etags.remove(id);
+            });
             let orphans = sim.store.orphans.entry(plan.clone()).or_default();
             orphans.extend(held.iter().map(|json| (name(json), json.clone())));
             sim.store.plans.entry(plan).or_default().missing = missing;
