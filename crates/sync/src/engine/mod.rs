@@ -8,6 +8,7 @@ mod drain;
 mod outcome;
 mod poll;
 mod sweep;
+mod task;
 
 use std::{
     collections::BTreeMap,
@@ -96,6 +97,8 @@ struct Shared {
     paused_until: i64,
     /// A plan should be listed again at this time, before the next regular poll, ms.
     poll_soon: Option<i64>,
+    /// Which plan's last complete list showed a task, by Planner id.
+    places: BTreeMap<String, String>,
     /// Polls so far, for the rotation over plans.
     polls: usize,
 }
@@ -104,8 +107,14 @@ impl<W: World> Engine<W> {
     /// An engine over `world`.
     pub fn new(world: W, settings: Settings) -> Self {
         let limiter = Limiter::new(settings.rate, world.now_ms());
-        let shared =
-            Shared { limiter, report: Report::default(), paused_until: 0, poll_soon: None, polls: 0 };
+        let shared = Shared {
+            limiter,
+            report: Report::default(),
+            paused_until: 0,
+            poll_soon: None,
+            places: BTreeMap::new(),
+            polls: 0,
+        };
         Self { world, settings, shared: Mutex::new(shared), stopping: AtomicBool::new(false) }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{Engine, drain::Task};
+use super::{Engine, task::Task};
 use crate::{
     etag,
     lens::{self, Field, Fields, Value},

@@ -97,6 +97,9 @@ impl<W: World> Engine<W> {
             let (lists, requests) = self.world.list(chunk).await;
             self.count("poll_requests", u64::from(requests));
             let open = self.world.open_creates().await?;
+            for (plan, list) in chunk.iter().zip(&lists) {
+                self.remember_places(plan, list);
+            }
             for (plan, list) in chunk.iter().zip(lists) {
                 complete &= self.take_list(plan, list, &open, &mut refused).await?;
             }
@@ -116,6 +119,25 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
+    /// Remembers where a complete list showed which task.
+    fn remember_places(&self, plan: &str, list: &PlanList) {
+        let PlanList::Complete { tasks, .. } = list else { return };
+        let mut shared = self.shared();
+        shared.places.retain(|_, place| place != plan);
+        let ids = tasks.iter().filter_map(|task| task.get("id").and_then(Json::as_str));
+        shared.places.extend(ids.map(|id| (id.to_owned(), plan.to_owned())));
+    }
+
+    /// A task that another plan shows is not missing.
+    fn take_out_moved(&self, observation: &mut Observation) {
+        let shared = self.shared();
+        let Observation { plan, missing, moved, .. } = observation;
+        moved.extend(
+            missing.keys().filter(|id| shared.places.get(*id).is_some_and(|place| place != plan)).cloned(),
+        );
+        missing.retain(|id, _| !moved.contains(id));
+    }
+
     async fn take_list(
         &self,
         plan: &str,
@@ -127,8 +149,9 @@ impl<W: World> Engine<W> {
             PlanList::Complete { tasks, begun_at } => {
                 self.graph_answered(true);
                 let known = self.world.known(plan).await?;
-                let observation =
+                let mut observation =
                     compare(plan, begun_at, tasks, &known, open, self.world.application_id().as_deref());
+                self.take_out_moved(&mut observation);
                 let now = self.world.now_ms();
                 let held = !observation.held.is_empty();
                 let of_plan = || open.iter().filter(|create| create.plan == plan);

@@ -224,7 +224,12 @@ fn person(sim: &mut Sim, end: i64) {
             sim.note("person creates", |_| json["id"].to_string());
             sim.actors.task_created(&json);
         }
-        2..=4 => {
+        2 => {
+            let plan = *sim.rng.pick(&PLANS).expect("a plan");
+            sim.note("person moves", |_| format!("{id} {plan}"));
+            sim.planner.edit(&id, &json!({"planId": plan}), now);
+        }
+        3..=5 => {
             let day = 1 + sim.rng.below(28);
             let who = *sim.rng.pick(&PEOPLE).expect("a person");
             let gone = sim.rng.chance(3_000);

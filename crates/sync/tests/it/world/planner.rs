@@ -169,14 +169,6 @@ impl Task {
         body.insert("@odata.etag".into(), etag(DETAILS, self.details.version).into());
         Json::Object(body)
     }
-
-    pub fn plan(&self) -> &str {
-        self.task.body.get("planId").and_then(Json::as_str).unwrap_or_default()
-    }
-
-    pub fn title(&self) -> &str {
-        self.task.body.get("title").and_then(Json::as_str).unwrap_or_default()
-    }
 }
 
 impl Planner {

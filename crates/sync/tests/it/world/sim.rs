@@ -96,6 +96,8 @@ pub struct Sim {
     pub actors: Actors,
     /// Sub-requests that were to change something, as they arrived.
     pub graph_writes: u64,
+    /// Reads of single tasks.
+    pub graph_reads: u64,
     /// What was found wrong on the way.
     pub violations: Vec<String>,
     /// Per process: heard of a mark, and who waits for it.
@@ -105,7 +107,8 @@ pub struct Sim {
     events: BTreeMap<(i64, u64), Event>,
     sequence: u64,
     trace: DefaultHasher,
-    pub steps: u64,
+    /// How often what happened.
+    pub tally: BTreeMap<&'static str, u64>,
     verbose: bool,
 }
 
@@ -116,8 +119,9 @@ impl Sim {
     }
 
     /// A line of the trace.
-    pub fn note(&mut self, what: &str, about: impl FnOnce(&Sim) -> String) {
+    pub fn note(&mut self, what: &'static str, about: impl FnOnce(&Sim) -> String) {
         (self.now, what).hash(&mut self.trace);
+        *self.tally.entry(what).or_default() += 1;
         if self.verbose {
             let line = format!("{:>8} {what} {}", self.now - START, about(self));
             eprintln!("{line}");
@@ -238,13 +242,14 @@ impl Stage {
             oracle: Oracle::default(),
             actors: Actors::default(),
             graph_writes: 0,
+            graph_reads: 0,
             violations: Vec::new(),
             heard: vec![(false, None); processes],
             lives: vec![0; processes],
             events: BTreeMap::new(),
             sequence: 0,
             trace: DefaultHasher::new(),
-            steps: 0,
+            tally: BTreeMap::new(),
             verbose: std::env::var_os("ANNIKA_SIM_TRACE").is_some(),
         };
         let process = |_| Process {
@@ -266,7 +271,6 @@ impl Stage {
                     Some(((at, _), _)) if *at <= START + end => {
                         let ((at, _), event) = sim.events.pop_first().expect("there is one");
                         sim.now = at;
-                        sim.steps += 1;
                         event
                     }
                     _ => {

@@ -10,8 +10,8 @@ use annika_sync::{
     plan::ABSENT,
     state::{TaskState, digest},
     world::{
-        Claim, Claimed, Commit, CommitResult, Event, KnownPlan, Local, Next, OpenCreate, SeenDetails,
-        Snapshot, SweepPage,
+        Claim, Claimed, Commit, CommitResult, Direction, Event, KnownPlan, Local, Next, OpenCreate,
+        SeenDetails, Snapshot, SweepPage,
     },
 };
 use serde_json::Value as Json;
@@ -294,6 +294,9 @@ impl Store {
         if let Some(plan) = &remote.plan {
             self.plans.entry(plan.clone()).or_default().etags.insert(planner_id.clone(), remote.etag.clone());
         }
+        if let Some(left) = &remote.left {
+            self.plans.entry(left.clone()).or_default().etags.remove(planner_id);
+        }
         if let Some(json) = &remote.json {
             self.cache.insert(planner_id.clone(), (json.clone(), now + CACHE_MS));
         }
@@ -365,6 +368,21 @@ impl Store {
         let keys: BTreeSet<&String> =
             self.documents.keys().filter(|id| self.document(id, now).is_some()).collect();
         keys.into_iter().filter(|id| !self.index.contains_key(*id)).cloned().collect()
+    }
+}
+
+/// What was told, in a word.
+pub fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Synced { direction: Direction::Up, op: "create", .. } => "told: created",
+        Event::Synced { direction: Direction::Up, .. } => "told: uploaded",
+        Event::Synced { direction: Direction::Down, .. } => "told: downloaded",
+        Event::Conflict { .. } => "told: conflict",
+        Event::Deleted { direction: Direction::Up } => "told: deleted in Planner",
+        Event::Deleted { direction: Direction::Down } => "told: deleted in Redis",
+        Event::Restored => "told: restored",
+        Event::Failed { code, .. } if code == "create_unresolved" => "told: create unresolved",
+        Event::Failed { .. } => "told: failed",
     }
 }
 

@@ -123,6 +123,7 @@ impl Wire {
         };
         if !matches!(fate, Fate::Answered) {
             let failed = answer.clone();
+            sim.note("graph fault", |_| String::new());
             sim.at(TIMEOUT_MS, move |_| failed.give(None));
         }
         if !matches!(fate, Fate::NotArrived) {
@@ -138,6 +139,15 @@ impl Wire {
     }
 }
 
+fn kind(result: CommitResult) -> &'static str {
+    match result {
+        CommitResult::Stored => "stored",
+        CommitResult::StoredDueAgain => "stored, due again",
+        CommitResult::LocalChanged => "document moved",
+        CommitResult::LeaseLost => "lease lost",
+    }
+}
+
 fn answered(status: u16, body: Option<Json>) -> GraphOutcome {
     GraphOutcome::Answer { status, body, retry_after: None }
 }
@@ -145,9 +155,11 @@ fn answered(status: u16, body: Option<Json>) -> GraphOutcome {
 /// One request arrives.
 fn serve(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
     let outcome = serve_quietly(sim, request);
+    sim.graph_reads += u64::from(matches!(request, GraphRequest::GetTask { .. }));
     if request.is_write() {
         sim.graph_writes += 1;
-        sim.note("graph", |_| format!("{request:?} -> {}", status(&outcome)));
+        let what = if status(&outcome) == "200" { "graph write" } else { "graph write refused" };
+        sim.note(what, |_| format!("{request:?} -> {}", status(&outcome)));
     }
     outcome
 }
@@ -312,6 +324,7 @@ impl World for Wire {
                                 state.and_then(|state| state.gone.clone())
                             )
                         });
+                        *sim.tally.entry(kind(result)).or_default() += 1;
                         if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
                             let wrong = sim.actors.after_commit(commit, &mut sim.oracle);
                             wrong.into_iter().for_each(|wrong| sim.violation(wrong));
@@ -364,7 +377,7 @@ impl World for Wire {
     }
 
     async fn observe(&self, observation: Observation) -> Stored<()> {
-        let Observation { plan, changed, missing, reappeared, held, .. } = observation;
+        let Observation { plan, changed, missing, moved, reappeared, held, .. } = observation;
         let name = |json: &Json| json["id"].as_str().unwrap_or_default().to_owned();
         let read = move |sim: &mut Sim| -> Vec<(Json, Option<String>)> {
             let owner = |json: &Json| sim.store.owners.get(&name(json)).cloned();
@@ -396,6 +409,10 @@ impl World for Wire {
                     }
                 }
             }
+            let known = sim.store.plans.entry(plan.clone()).or_default();
+            moved.iter().for_each(|id| {
+                known.etags.remove(id);
+            });
             let orphans = sim.store.orphans.entry(plan.clone()).or_default();
             orphans.clear();
             orphans.extend(held.iter().map(|json| (name(json), json.clone())));
