@@ -7,6 +7,7 @@ mod lifecycle;
 mod outages;
 mod session;
 mod staging;
+mod weather;
 
 use std::{
     fs,
