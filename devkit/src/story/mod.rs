@@ -59,8 +59,8 @@ pub enum StoryError {
 /// How a complete story went.
 #[derive(Debug, Clone)]
 pub struct Played {
-    /// How long each step took.
-    pub steps: BTreeMap<Step, Duration>,
+    /// How long each step took; `None` where there was nothing to observe it with.
+    pub steps: BTreeMap<Step, Option<Duration>>,
     /// How long all of it took.
     pub took: Duration,
     /// What was checked against Microsoft's descriptions, in words.

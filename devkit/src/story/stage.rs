@@ -27,7 +27,7 @@ pub(super) struct Stage {
     /// Makes ids unlike those of earlier runs.
     pub(super) run: String,
     began: Moment,
-    observed: Mutex<BTreeMap<Step, Duration>>,
+    observed: Mutex<BTreeMap<Step, Option<Duration>>>,
     /// Titles of the tasks that agents made.
     made: Mutex<Vec<String>>,
 }
@@ -105,7 +105,7 @@ impl Stage {
 
     /// Notes that a step was observed, `more` about it on the same line.
     pub(super) fn passed(&self, step: Step, took: Duration, more: &str) {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, took);
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, Some(took));
         let line = format!(
             "{:>2}/{}  {}{}{more}   [{:.2} s of {} s]",
             step.number(),
@@ -120,7 +120,7 @@ impl Stage {
 
     /// Notes that there is nothing to observe a step with.
     pub(super) fn skipped(&self, step: Step, why: &str) {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, Duration::ZERO);
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, None);
         self.print("skip", &format!("{:>2}/{}  {}: {why}", step.number(), STEPS.len(), step.text()));
     }
 
@@ -137,8 +137,8 @@ impl Stage {
         Missed { step, last }
     }
 
-    /// What was observed, and how long each took.
-    pub(super) fn observed(&self) -> BTreeMap<Step, Duration> {
+    /// What was observed, and how long each took; `None` where there was nothing to observe it with.
+    pub(super) fn observed(&self) -> BTreeMap<Step, Option<Duration>> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
