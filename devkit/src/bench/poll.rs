@@ -49,6 +49,36 @@ fn between(before: Counted, after: Counted) -> (f64, f64) {
     (less(after.reads, before.reads), less(after.commands, before.commands))
 }
 
+/// What happened in a window of time.
+struct Window {
+    /// HTTP requests to Graph.
+    requests: f64,
+    reads: f64,
+    commands: f64,
+    seconds: f64,
+}
+
+/// Watches while `act` runs; again where a sweep, or the details of a regular poll, fell into the window.
+async fn undisturbed(scene: &Scene, act: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<Window> {
+    const DETAILS: &str = "GET /planner/tasks/{id}/details";
+    for _ in 0..20 {
+        let (swept, tally) = (sweeps(scene).await?, scene.tally());
+        let (before, start) = (counted(scene).await?, now());
+        act().await?;
+        let (reads, commands) = between(before, counted(scene).await?);
+        let (seconds, after) = (start.elapsed().as_secs_f64(), scene.tally());
+        if sweeps(scene).await? == swept && route(&after, DETAILS) == route(&tally, DETAILS) {
+            return Ok(Window {
+                requests: (after.requests - tally.requests) as f64,
+                reads,
+                commands,
+                seconds,
+            });
+        }
+    }
+    anyhow::bail!("every window had a sweep or a regular poll in it")
+}
+
 /// What a poll needs of Redis, and the figures.
 pub(super) struct Steady {
     round_trips: f64,
@@ -60,28 +90,26 @@ pub(super) async fn steady(scene: &Scene, quick: bool, small: Option<&Steady>) -
     scene.graph().set_latency(Duration::ZERO);
     scene.settle().await?;
     let tasks = scene.graph().tasks(seed::PLAN).len();
-    // Just after a sweep there is none for half a minute.
-    if !quick {
-        let swept = sweeps(scene).await?;
-        until("a sweep", LIMIT, async || Ok((sweeps(scene).await? > swept).then_some(()))).await?;
-        pause(Duration::from_millis(500)).await;
-    }
-    let wanted = if quick { 3 } else { 10 };
-    let (before, pages, start) = (counted(scene).await?, scene.tally(), now());
-    for _ in 0..wanted {
-        let polls = scene.polls();
-        scene.poll_now().await?;
-        until("the poll", LIMIT, async || Ok((scene.polls() > polls).then_some(()))).await?;
-        pause(Duration::from_millis(150)).await;
-    }
-    let (after, asked, took) = (counted(scene).await?, scene.tally(), start.elapsed());
-    let idle = counted(scene).await?;
-    pause(took).await;
-    let (idle_reads, idle_commands) = between(idle, counted(scene).await?);
-    let (reads, commands) = between(before, after);
-    let polls = f64::from(wanted);
-    let (reads, commands) = ((reads - idle_reads) / polls, (commands - idle_commands) / polls);
-    let requests = (asked.requests - pages.requests) as f64 / polls;
+    let wanted = if quick { 3 } else { 5 };
+    let polled = undisturbed(scene, async || {
+        for _ in 0..wanted {
+            let pages = scene.pages();
+            scene.poll_now().await?;
+            until("the poll", LIMIT, async || Ok((scene.pages() > pages).then_some(()))).await?;
+            pause(Duration::from_millis(150)).await;
+        }
+        Ok(())
+    })
+    .await?;
+    let idle = undisturbed(scene, async || {
+        pause(Duration::from_secs(5)).await;
+        Ok(())
+    })
+    .await?;
+    let (polls, share) = (f64::from(wanted), polled.seconds / idle.seconds);
+    let reads = (polled.reads - idle.reads * share) / polls;
+    let commands = (polled.commands - idle.commands * share) / polls;
+    let requests = polled.requests / polls;
     let page_size = scene.graph().settings().page_size.unwrap_or(tasks.max(1));
     let target = tasks.div_ceil(page_size.max(1));
     let round_trips = format!("steady poll of {tasks} tasks, round trips to Redis");

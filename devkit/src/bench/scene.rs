@@ -64,7 +64,7 @@ impl Scene {
         // Dropping the handle leaves the invocation running.
         drop(stack.host.fire_detached("planner_poll")?);
         let scene = Self { stack, redis, store: redis::Script::new(UPDATE), http: http()? };
-        until("the first poll", LIMIT, async || Ok((scene.polls() > 0).then_some(()))).await?;
+        until("the first poll", LIMIT, async || Ok((scene.pages() > 0).then_some(()))).await?;
         scene.settle().await?;
         Ok(scene)
     }
@@ -78,8 +78,8 @@ impl Scene {
         self.graph().counts().app
     }
 
-    /// How often a plan was listed from its first page.
-    pub fn polls(&self) -> u64 {
+    /// How many pages of plans were asked for.
+    pub fn pages(&self) -> u64 {
         route(&self.tally(), LIST)
     }
 

@@ -195,7 +195,7 @@ fn many(redis: u16, handler: u16, count: usize) -> anyhow::Result<Vec<Figure>> {
     let figure = |what: &str, rate: f64, than: f64, verb: &str, share: f64| {
         Figure::against(
             format!("{what}, throughput at {MANY} connections"),
-            format!("{rate:.0}/s = {:.2} × {by} {verb} ({than:.0}/s)", rate / than),
+            format!("{rate:.0}/s = {:.3} × {by} {verb} ({than:.0}/s)", rate / than),
             &format!("≥ {share:.2} × {by} {verb}"),
             rate >= share * than,
         )
