@@ -1,6 +1,7 @@
 //! The real binary under the Functions-host emulator, with a Redis and the simulators of its own.
 
 mod documents;
+mod handover;
 mod hosting;
 mod kill;
 mod lifecycle;
@@ -57,7 +58,7 @@ pub struct Rig {
     pub stack: Stack,
     pub redis: MultiplexedConnection,
     http: reqwest::Client,
-    _app: tempfile::TempDir,
+    app: tempfile::TempDir,
 }
 
 impl Rig {
@@ -79,7 +80,18 @@ impl Rig {
         let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         let redis = stack.redis.as_ref().unwrap().connect().await.unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { stack, redis, http, _app: app }
+        Self { stack, redis, http, app }
+    }
+
+    /// Another host with a handler of its own, for the same Redis and Graph; with credentials and the plan.
+    pub async fn another_host(&self) -> FunctionsHost {
+        let mut options = host_options(&self.app.path().join("app"));
+        let graph = self.stack.graph.environment(true).into_iter();
+        options.env.extend(graph.map(|(name, value)| (name.to_owned(), value)));
+        options.env.push(("AZURE_CLIENT_ID".to_owned(), self.stack.graph.client_id()));
+        options.env.push(("REDIS_URL".to_owned(), self.stack.redis_url().to_owned()));
+        options.env.push(("PLANNER_PLANS".to_owned(), seed::PLAN.to_owned()));
+        FunctionsHost::start(options).await.unwrap()
     }
 
     pub fn control(&self) -> &Control {
