@@ -341,8 +341,13 @@ async fn a_redisjson_value_stays_one() {
     let other = stage.server.connect().await.unwrap();
     let set = async |text: &str| {
         let mut redis = other.clone();
-        let _: redis::Value =
-            redis::cmd("JSON.SET").arg(keys::task("t")).arg("$").arg(text).query_async(&mut redis).await.unwrap();
+        let _: redis::Value = redis::cmd("JSON.SET")
+            .arg(keys::task("t"))
+            .arg("$")
+            .arg(text)
+            .query_async(&mut redis)
+            .await
+            .unwrap();
     };
     set(A).await;
     let claim = stage.claimed_missing("t").await;

@@ -50,7 +50,10 @@ async fn an_engine_that_stood_still_and_its_successor_make_no_task_twice() {
     })
     .await;
     signal(first, "CONT");
-    within(20, "the first one sees that another has the work", async || said(rig.host(), "engine_lease_lost")).await;
+    within(20, "the first one sees that another has the work", async || {
+        said(rig.host(), "engine_lease_lost")
+    })
+    .await;
     assert_eq!(rig.get("/api/tasks/h-0").await.status, 200, "it goes on serving agents");
     // Whatever it had under way is answered by now; every task is there once.
     let open = async || rig.control().journal().iter().all(|entry| entry.done_ms.is_some());
@@ -71,7 +74,10 @@ async fn an_engine_that_stood_still_and_its_successor_make_no_task_twice() {
         let listed = failed.contains(&(format!("h-{n}"), "create_unresolved".to_owned()));
         assert!(rig.mapped(&format!("h-{n}")).await.is_some() || listed, "{} is lost", title(n));
     }
-    say(&format!("handover: {before} of {TASKS} done at the standstill; {} unresolved in the end", failed.len()));
+    say(&format!(
+        "handover: {before} of {TASKS} done at the standstill; {} unresolved in the end",
+        failed.len()
+    ));
     rig.check(&["handed over"]);
     second.stop().await;
 }

@@ -171,3 +171,34 @@ async fn a_poll_is_accepted_at_once_while_graph_hangs() {
     rig.create("t", "agents go on").await;
     rig.check_logs(&["agents go on"]);
 }
+
+#[tokio::test]
+async fn a_wiped_redis_is_filled_from_planner_and_neither_deletes_nor_doubles_anything() {
+    let rig = Rig::start().await;
+    let mut redis = rig.redis.clone();
+    for n in 0..5 {
+        rig.create(&format!("w-{n}"), &format!("outlives a wipe {n}")).await;
+        rig.in_planner(&format!("outlives a wipe {n}"), 10).await;
+        within(10, "it is mapped", async || rig.mapped(&format!("w-{n}")).await.is_some()).await;
+    }
+    let before = rig.control().tasks(seed::PLAN).len();
+    let writes = rig.control().counts().app.committed;
+    let _: redis::Value = redis::cmd("FLUSHALL").query_async(&mut redis).await.unwrap();
+    rig.poll().await;
+    within(20, "every task of the plan is imported", async || {
+        for task in rig.control().tasks(seed::PLAN) {
+            let id = format!("planner-{}", task["id"].as_str().unwrap());
+            if rig.document(&id).await.is_none_or(|document| document["title"] != task["title"]) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    rig.poll().await;
+    within(10, "nothing waits", async || rig.get("/api/health/ready").await.json["pending"] == json!(0))
+        .await;
+    assert_eq!(rig.control().tasks(seed::PLAN).len(), before);
+    assert_eq!(rig.control().counts().app.committed, writes, "an import writes nothing to Planner");
+    rig.check(&["outlives a wipe"]);
+}
