@@ -1,7 +1,7 @@
 # Annika's commands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test stage start
+.PHONY: help run demo test stage start bench
 
 # The folder that `func`, the emulator and the deploy package all use.
 STAGE ?= target/func-app
@@ -56,3 +56,9 @@ start: stage ## Run the app in the real Functions host: Azure Functions Core Too
 	azurite --silent --skipApiVersionCheck --location target/azurite & azurite=$$!; \
 	trap 'kill $$azurite 2>/dev/null' EXIT INT TERM; \
 	func start --script-root "$(STAGE)" --port $(PORT)
+
+bench: ## Measure the product (profile dist) and print every figure beside its target (ONLY=name for one)
+	cargo build --profile dist --package annika --bin annika
+	@$(MAKE) --no-print-directory stage STAGE=target/bench-app BIN="$${CARGO_TARGET_DIR:-target}/dist/annika"
+	cargo run --release --package annika-devkit --bin annika-dev -- \
+	  bench --app target/bench-app --profile dist $(if $(ONLY),--only $(ONLY))

@@ -1,5 +1,6 @@
 //! What development needs around the handler: host emulator, Graph and Entra simulators, Redis launcher, scenarios.
 
+pub mod bench;
 pub mod functions_host;
 pub mod graph;
 pub mod oracle;

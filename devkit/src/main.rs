@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use annika_devkit::{functions_host, graph, redis_server, story};
+use annika_devkit::{bench, functions_host, graph, redis_server, story};
 use clap::{Parser, Subcommand};
 
 /// What development needs around Annika's handler.
@@ -25,6 +25,8 @@ enum Command {
     Run(story::commands::RunArgs),
     /// Everything together: plays the story; exit code 0 only if every step was observed.
     Demo(story::commands::DemoArgs),
+    /// Measures the product and prints every figure beside its target.
+    Bench(bench::BenchArgs),
 }
 
 #[tokio::main]
@@ -35,6 +37,7 @@ async fn main() -> ExitCode {
         Command::Host(args) => functions_host::cli::run(args).await,
         Command::Run(args) => story::commands::run(args).await,
         Command::Demo(args) => story::commands::demo(args).await,
+        Command::Bench(args) => bench::run(args).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ mod entra;
 mod fake;
 mod functions;
 mod graph_client;
+mod guide;
 mod host;
 mod keys;
 mod planner;

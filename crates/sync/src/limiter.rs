@@ -40,11 +40,22 @@ impl Limiter {
         self.per_second
     }
 
-    /// Takes `count` tokens and says how long to wait before using them.
-    pub fn take(&mut self, count: u32, now: i64) -> Duration {
+    fn fill(&mut self, now: i64) {
         let elapsed = f64::from(u32::try_from((now - self.at).max(0)).unwrap_or(u32::MAX)) / 1000.0;
         self.tokens = (self.tokens + elapsed * self.per_second).min(self.rate.burst);
         self.at = self.at.max(now);
+    }
+
+    /// How many tokens could be used within this time. Work that would have to wait longer is better not begun.
+    pub fn room(&mut self, within: Duration, now: i64) -> usize {
+        self.fill(now);
+        let room = (self.tokens + within.as_secs_f64() * self.per_second).floor();
+        if room >= 1.0 { room as usize } else { 0 }
+    }
+
+    /// Takes `count` tokens and says how long to wait before using them.
+    pub fn take(&mut self, count: u32, now: i64) -> Duration {
+        self.fill(now);
         self.grow(now);
         self.tokens -= f64::from(count);
         if self.tokens >= 0.0 {
@@ -113,6 +124,16 @@ mod tests {
             limiter.take(1, second * 1_000);
         }
         assert!((limiter.per_second() - 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn room_is_what_can_be_used_in_time() {
+        let mut limiter = Limiter::new(RATE, 0);
+        assert_eq!(limiter.room(Duration::ZERO, 0), 40);
+        limiter.take(60, 0);
+        assert_eq!(limiter.room(Duration::ZERO, 0), 0);
+        assert_eq!(limiter.room(Duration::from_secs(6), 0), 10);
+        assert_eq!(limiter.room(Duration::ZERO, 5_000), 5);
     }
 
     #[test]

@@ -42,7 +42,8 @@ fn taken(value: &Value) -> Merged {
 /// Merges one field.
 ///
 /// `unseen` says that the agent who wrote `local` cannot have known the remote value, so that even an
-/// unchanged remote side is a conflict (sync.md §1.3.5). The policy per field is that of §1.3.6.
+/// unchanged remote side is a conflict (sync.md §1.3.5). The policy per field is that of §1.3.6. Of a set or a
+/// checklist that was written so, `base` is not what the agent had read either: nothing is taken as removed.
 pub fn merge(field: Field, base: &Value, local: &Value, remote: &Value, unseen: bool) -> Merged {
     if same(field, local, base) || same(field, local, remote) {
         return taken(remote);
@@ -51,7 +52,14 @@ pub fn merge(field: Field, base: &Value, local: &Value, remote: &Value, unseen: 
         return taken(local);
     }
     match field {
+        Field::Assignees if unseen => {
+            never_silent(field, merge_sets(&Value::Null, local, remote), local, remote)
+        }
         Field::Assignees => taken(&merge_sets(base, local, remote)),
+        Field::Checklist if unseen => {
+            let merged = merge_checklists(&Value::Null, local, remote);
+            never_silent(field, merged.value, local, remote)
+        }
         Field::Checklist => merge_checklists(base, local, remote),
         Field::Percent => merge_percent(base, local, remote),
         Field::Title
@@ -69,6 +77,14 @@ fn remote_wins(field: Field, local: &Value, remote: &Value) -> Merged {
         value: remote.clone(),
         conflict: Some(Conflict { field, kept: remote.clone(), lost: local.clone(), loser: Loser::Local }),
     }
+}
+
+/// Elements of both sides were joined without knowing what the agent had read: a removal may have been undone.
+fn never_silent(field: Field, value: Value, local: &Value, remote: &Value) -> Merged {
+    let (lost, loser) =
+        if same(field, &value, local) { (remote, Loser::Remote) } else { (local, Loser::Local) };
+    let conflict = Some(Conflict { field, kept: value.clone(), lost: lost.clone(), loser });
+    Merged { value, conflict }
 }
 
 fn local_wins(field: Field, local: &Value, remote: &Value) -> Merged {
@@ -157,6 +173,8 @@ fn merge_item(
     }
     if local.checked != remote.checked && base.is_some_and(|base| base.checked == remote.checked) {
         item.checked = local.checked;
+    } else if local.checked != remote.checked && base.is_none() {
+        lost = true;
     }
     (item, lost)
 }

@@ -22,6 +22,8 @@ use crate::{
 
 /// Two answers 404 or 403 count as two only when they are this far apart, ms.
 pub const GONE_APART_MS: i64 = 15_000;
+/// Complete lists that must lack a task, besides two answers of its own, before it counts as deleted.
+pub(crate) const LISTS: u32 = 2;
 /// How fresh Planner's whole copy must be for a DELETE, ms.
 pub const FRESH_MS: i64 = 5_000;
 

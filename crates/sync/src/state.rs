@@ -137,6 +137,9 @@ pub struct Superseded {
     pub value: String,
     /// When it was replaced, ms.
     pub at: i64,
+    /// An agent replaced it: it is stale only once a remote change has followed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_agent: bool,
 }
 
 /// A value on its way to Graph.
@@ -206,19 +209,39 @@ impl TaskState {
         self.rev = Some(rev.to_owned());
     }
 
-    /// Remembers that `value` of `field` was replaced.
+    /// Remembers that a remote change replaced `value` of `field`, or that it lost a conflict.
+    ///
+    /// What agents had replaced before is stale from now on, too.
     pub fn remember_superseded(&mut self, field: Field, value: &Value, now: i64) {
+        for old in self.history.iter_mut().filter(|old| old.field == field && old.by_agent) {
+            (old.by_agent, old.at) = (false, now);
+        }
+        self.push_superseded(field, value, now, false);
+    }
+
+    /// Remembers that an agent wrote `value` where another value was effective.
+    pub fn replaced_by_agent(&mut self, field: Field, value: &Value, now: i64) {
+        if let Some(old) = self.current.get(&field).cloned()
+            && !crate::lens::same(field, &old, value)
+            && !self.is_superseded(field, &old, now)
+        {
+            self.push_superseded(field, &old, now, true);
+        }
+    }
+
+    fn push_superseded(&mut self, field: Field, value: &Value, now: i64, by_agent: bool) {
         let value = fingerprint(value);
         self.history.retain(|old| !(old.field == field && old.value == value) && now - old.at <= HISTORY_MS);
-        self.history.push(Superseded { field, value, at: now });
+        self.history.push(Superseded { field, value, at: now, by_agent });
         let excess = self.history.len().saturating_sub(HISTORY);
         self.history.drain(..excess);
     }
 
-    /// Whether `value` of `field` was replaced in the last ten minutes.
+    /// Whether a remote change replaced `value` of `field` in the last ten minutes.
     pub fn is_superseded(&self, field: Field, value: &Value, now: i64) -> bool {
         let value = fingerprint(value);
-        self.history.iter().any(|old| old.field == field && old.value == value && now - old.at <= HISTORY_MS)
+        let stale = |old: &Superseded| old.field == field && old.value == value && !old.by_agent;
+        self.history.iter().any(|old| stale(old) && now - old.at <= HISTORY_MS)
     }
 
     /// Whether the values of the last write are on their way with an unknown outcome.

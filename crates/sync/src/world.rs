@@ -111,6 +111,8 @@ pub struct RemoteCopy {
     pub details_etag: Option<String>,
     /// The task as Graph sent it, with `details` inside where they were read.
     pub json: Option<Json>,
+    /// The plan it was in before, where it is another one: that plan's list is no longer expected to show it.
+    pub left: Option<String>,
     /// The pair of ids is new: the maps are written.
     pub newly_mapped: bool,
 }
@@ -392,6 +394,8 @@ pub struct Observation {
     pub changed: Vec<Json>,
     /// Known tasks that the list did not show, with how often in a row.
     pub missing: BTreeMap<String, u32>,
+    /// Known tasks that another plan's list shows: they left this plan, and are no longer expected in its list.
+    pub moved: Vec<String>,
     /// Tasks that are listed again.
     pub reappeared: Vec<String>,
     /// Tasks of our own application that may belong to an open create: not imported now.

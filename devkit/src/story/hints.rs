@@ -8,7 +8,7 @@ const CLIENT: &str = r#"annika_redis() { python3 -c '
 import os, socket, sys, urllib.parse as u
 at = u.urlsplit(os.environ["ANNIKA_DEV_REDIS"]); s = socket.create_connection((at.hostname, at.port or 6379))
 def send(*words): s.sendall(b"".join([b"*%d\r\n" % len(words)] + [b"$%d\r\n%s\r\n" % (len(w), w) for w in map(os.fsencode, words)]))
-def line(): return f.readline().rstrip(b"\r\n").decode()
+def line(): return (f.readline() or sys.exit("Redis closed the connection")).rstrip(b"\r\n").decode()
 def reply():
     kind, rest = (lambda l: (l[:1], l[1:]))(line())
     if kind == "$": return None if rest == "-1" else f.read(int(rest) + 2)[:-2].decode()
@@ -70,7 +70,7 @@ mod tests {
         Addresses {
             handler: "http://127.0.0.1:7079".to_owned(),
             function_key: "k3y".to_owned(),
-            redis: "redis://:pass@127.0.0.1:6390/".to_owned(),
+            redis: "redis://:s3same@127.0.0.1:6390/".to_owned(),
             graph: "http://127.0.0.1:9999".to_owned(),
         }
     }
@@ -84,15 +84,50 @@ mod tests {
             curls.iter().all(|line| line.contains("127.0.0.1:7079/api") && line.contains(": k3y'")),
             "{text}"
         );
-        assert!(text.contains("redis-cli -u redis://:pass@127.0.0.1:6390/ SET"), "{text}");
+        assert!(text.contains("redis-cli -u redis://:s3same@127.0.0.1:6390/ SET"), "{text}");
     }
 
     #[test]
     fn the_address_of_a_shared_redis_is_not_shown() {
         for redis_cli in [false, true] {
             let text = hints(&addresses(), true, redis_cli, "a.log");
-            assert!(!text.contains("pass"), "{text}");
+            assert!(!text.contains("s3same"), "{text}");
             assert!(text.contains("$REDIS_URL"), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_client_for_machines_without_redis_cli_works() {
+        use std::{
+            io::{BufRead, BufReader},
+            process::{Command, Stdio},
+        };
+
+        let options =
+            crate::redis_server::RedisOptions { password: Some("p@ss".to_owned()), ..Default::default() };
+        let server = crate::redis_server::RedisServer::start(options).await.unwrap();
+        let shell = |line: &str| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{CLIENT}\n{line}")]).env("ANNIKA_DEV_REDIS", server.url());
+            shell
+        };
+        let said = |line: &str| {
+            let output = shell(line).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        };
+        assert_eq!(said(r#"annika_redis SET a '{"title":"Blümchen"}'"#), "OK");
+        assert_eq!(said("annika_redis GET a"), r#"{"title":"Blümchen"}"#);
+        assert_eq!(said("annika_redis MGET a b"), r#"['{"title":"Blümchen"}', None]"#);
+
+        let mut listener = shell("annika_redis SUBSCRIBE c d").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(listener.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert_eq!(lines.next().unwrap(), "['subscribe', 'c', '1']");
+        assert_eq!(lines.next().unwrap(), "['subscribe', 'd', '2']");
+        assert_eq!(said("annika_redis PUBLISH d hello"), "1");
+        assert_eq!(lines.next().unwrap(), "['message', 'd', 'hello']");
+        // The shell's child reads until the server is gone.
+        drop(server);
+        listener.wait().unwrap();
     }
 }

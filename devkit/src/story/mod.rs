@@ -86,18 +86,7 @@ pub async fn play(at: &Addresses, spoil: Option<Break>) -> Result<Played, StoryE
         stage.planner.refuse_uploads().await.map_err(StoryError::Start)?;
         stage.tell("as asked for, Planner refuses every upload: this story must fail");
     }
-    chapters::import(&stage).await?;
-    // The longest waits first, and all of them side by side; bad weather comes when nothing else needs Planner but
-    // the silent DEL, which has to survive it.
-    let fair_then_foul = async {
-        chapters::fair_weather(&stage).await?;
-        weather::away_and_back(&stage).await?;
-        weather::poll_now(&stage).await
-    };
-    futures::try_join!(fair_then_foul, chapters::silent_delete(&stage))?;
-    weather::no_duplicates(&stage).await?;
-    let messages = weather::forms(&stage)?;
-    let checked = weather::checked(&stage).await?;
+    let played = perform(&stage).await;
     let steps = stage.observed();
     let unplayed: Vec<usize> = STEPS
         .iter()
@@ -105,9 +94,35 @@ pub async fn play(at: &Addresses, spoil: Option<Break>) -> Result<Played, StoryE
         .filter(|step| !steps.contains_key(step))
         .map(Step::number)
         .collect();
-    if unplayed.is_empty() {
-        Ok(Played { steps, took: stage.elapsed(), checked, messages })
-    } else {
-        Err(StoryError::Unplayed(unplayed))
+    match played {
+        Ok((messages, checked)) if unplayed.is_empty() => {
+            Ok(Played { steps, took: stage.elapsed(), checked, messages })
+        }
+        Ok(_) => Err(StoryError::Unplayed(unplayed)),
+        Err(missed) => {
+            let rest: Vec<usize> =
+                unplayed.into_iter().filter(|step| *step != missed.step.number()).collect();
+            stage.tell(&format!(
+                "{} of {} steps were observed, step {} was not; steps {rest:?} were not waited for",
+                steps.len(),
+                STEPS.len(),
+                missed.step.number()
+            ));
+            Err(missed.into())
+        }
     }
+}
+
+async fn perform(stage: &Stage) -> Result<(usize, String), Missed> {
+    chapters::import(stage).await?;
+    // The longest waits first, and all of them side by side; bad weather comes when nothing else needs Planner but
+    // the silent DEL, which has to survive it.
+    let fair_then_foul = async {
+        chapters::fair_weather(stage).await?;
+        weather::away_and_back(stage).await?;
+        weather::poll_now(stage).await
+    };
+    futures::try_join!(fair_then_foul, chapters::silent_delete(stage))?;
+    weather::no_duplicates(stage).await?;
+    Ok((weather::forms(stage)?, weather::checked(stage).await?))
 }

@@ -58,7 +58,7 @@ const fn s(seconds: u64) -> Duration {
 /// Where the deadlines come from: what is announced goes out within a second, and has five; the sweep runs every
 /// 30 s, so a plain `SET` is found within 31 s, and has two more to reach Planner; a silent `DEL` must be missed by
 /// two sweeps; the poll comes at every full and half minute; a task is deleted here only after two complete lists
-/// and two answers 404, 15 s apart.
+/// and two answers 404, 15 s apart; health, which tells of an outage, is published every 5 s.
 pub const STEPS: &[(Step, Duration, &str)] = &[
     (Step::Import, s(20), "the plan's tasks are documents in Redis"),
     (Step::CreateHttp, s(5), "the task of POST /api/tasks is in Planner, every field of it"),
@@ -75,7 +75,7 @@ pub const STEPS: &[(Step, Duration, &str)] = &[
     (Step::Both, s(10), "agent and person changed one task at once: both sides have both edits"),
     (Step::DelTold, s(5), "a document of DEL + PUBLISH is gone from Planner"),
     (Step::DelSilent, s(70), "a document of a plain DEL is gone from Planner, after two sweeps"),
-    (Step::Away, s(5), "Planner is away: agents create and edit as ever"),
+    (Step::Away, s(12), "Planner is away: agents create and edit as ever"),
     (Step::Back, s(15), "Planner is back: all of it is there, nobody did anything"),
     (Step::PollNow, s(5), "a person's edit is in Redis at once after POST /api/sync/poll"),
     (Step::NoDuplicates, s(5), "each task is in Planner once, made by one request"),

@@ -78,3 +78,43 @@ async fn clear(redis: &mut MultiplexedConnection) -> redis::RedisResult<usize> {
         cursor = next;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis_server::{RedisOptions, RedisServer};
+
+    async fn run(redis: &mut MultiplexedConnection, words: &[&str]) -> redis::Value {
+        let mut command = redis::cmd(words[0]);
+        words[1..].iter().for_each(|word| {
+            command.arg(*word);
+        });
+        command.query_async(redis).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn foreign_keys_are_left_alone_and_our_own_are_cleared() {
+        let server = RedisServer::start(RedisOptions::default()).await.unwrap();
+        let mut redis = server.connect().await.unwrap();
+        let size = async |redis: &mut MultiplexedConnection| run(redis, &["DBSIZE"]).await;
+
+        // Other applications' keys do not matter; ours without the marker do.
+        run(&mut redis, &["SET", "session:abc", "1"]).await;
+        run(&mut redis, &["SET", "annika:tasks:real", "{}"]).await;
+        let refused = take(&server.url()).await.unwrap_err().to_string();
+        assert!(refused.contains("annika:tasks:real") && refused.contains(MARKER), "{refused}");
+        assert_eq!(size(&mut redis).await, redis::Value::Int(2), "nothing was changed");
+
+        run(&mut redis, &["DEL", "annika:tasks:real"]).await;
+        assert_eq!(take(&server.url()).await.unwrap(), 0);
+        for number in 0..2_000 {
+            run(&mut redis, &["SET", &format!("annika:tasks:{number}"), "{}"]).await;
+        }
+        assert_eq!(take(&server.url()).await.unwrap(), 2_000);
+        assert_eq!(
+            size(&mut redis).await,
+            redis::Value::Int(2),
+            "the marker and the other application's key"
+        );
+    }
+}

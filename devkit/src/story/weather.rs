@@ -1,6 +1,6 @@
 //! Foul weather, and the reckoning: Planner goes away and comes back; then nothing is there twice.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -15,10 +15,10 @@ use super::{
     stage::{Act, Stage},
 };
 
-/// How long Planner is away: long enough for uploads to be tried and to fail.
-const AWAY: std::time::Duration = std::time::Duration::from_secs(3);
-/// What "agents notice nothing" means for one call.
-const UNNOTICED: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long Planner stays away after that: long enough for uploads to be tried.
+const AWAY: Duration = Duration::from_secs(2);
+/// What "agents notice nothing" means for four calls.
+const UNNOTICED: Duration = Duration::from_secs(2);
 
 /// Planner goes away; agents edit and create; it comes back.
 pub(super) async fn away_and_back(stage: &Stage) -> Result<(), Missed> {
@@ -31,35 +31,43 @@ pub(super) async fn away_and_back(stage: &Stage) -> Result<(), Missed> {
         return Err(stage.missed(Step::Away, "Planner still answers".to_owned()));
     }
     let began = Moment::now();
-    stage.tell("agent:  PATCH of one task, POST of another, SET + PUBLISH of a third");
+    stage.tell("agent:  PATCH of a task; the product finds out that Planner is away, and readiness says so");
     let path = format!("/api/tasks/{edited}");
     let patch = json!({"percent_complete": 0.5});
+    let calls = Moment::now();
     expect(stage.agent.call(Method::PATCH, &path, Some(&patch)).await, StatusCode::OK)
         .or_miss(stage, Step::Away)?;
+    let mut took = calls.elapsed();
+    // Creates come only now: one whose answer was lost is never sent again by this version (`create_unresolved`), and
+    // the first write that meets an outage is such a write.
+    let look = async || {
+        let ready = expect(stage.agent.call(Method::GET, "/api/health/ready", None).await, StatusCode::OK)?;
+        match ready.to_string().contains("graph_unreachable") {
+            true => Ok(()),
+            false => Err(format!("readiness does not say graph_unreachable: {ready}")),
+        }
+    };
+    stage.until(Step::Away, Step::Away.deadline(), began, look).await?;
+    stage.tell("agent:  POST of another task, SET + PUBLISH of a third");
+    let calls = Moment::now();
     let flowers = json!({"id": created, "title": "Order flowers", "plan_id": stage.plan});
     create(stage, Step::Away, &flowers).await?;
     let parking = json!({"id": silent, "title": "Reserve parking", "plan_id": stage.plan});
     set(stage, Step::Away, &parking, true).await?;
     expect(stage.agent.call(Method::GET, &format!("/api/tasks/{created}"), None).await, StatusCode::OK)
         .or_miss(stage, Step::Away)?;
-    let took = began.elapsed();
-    if took > UNNOTICED * 4 {
-        return Err(stage.missed(Step::Away, format!("four calls of an agent took {took:?}")));
+    took += calls.elapsed();
+    if took > UNNOTICED {
+        return Err(stage.missed(Step::Away, format!("four calls of agents took {took:?}")));
     }
-    // The product has to have met the outage, or its end proves nothing.
-    let look = async || {
-        let entries = stage.planner.journal(last).await?;
-        let app = |actor: &Option<String>| actor.as_deref().is_none_or(|actor| actor.starts_with("app:"));
-        let refused =
-            entries.iter().filter(|entry| entry.fault.as_deref() == Some("offline") && app(&entry.actor));
-        match refused.count() {
-            0 => Err("the product has not asked Planner for anything".to_owned()),
-            many => Ok(many),
-        }
-    };
-    stage.until(Step::Away, Step::Away.deadline(), began, look).await?;
-    stage.passed(Step::Away, took, "");
-    pause(AWAY.saturating_sub(began.elapsed())).await;
+    // None of this may have reached Planner.
+    let journal = stage.planner.journal(last).await.or_miss(stage, Step::Away)?;
+    if journal.iter().any(|entry| entry.committed && entry.method == "POST") {
+        return Err(stage.missed(Step::Away, "a task was made in a Planner that is away".to_owned()));
+    }
+    let more = format!("four calls took {:.0} ms", took.as_secs_f64() * 1_000.0);
+    stage.passed(Step::Away, began.elapsed(), &more);
+    pause(AWAY).await;
 
     stage.tell("planner: is back");
     stage.planner.set_away(false).await.or_miss(stage, Step::Back)?;

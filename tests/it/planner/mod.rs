@@ -167,6 +167,7 @@ pub fn write(before: Option<&str>, after: Option<&str>) -> LocalWrite {
 
 pub fn mapped(planner_id: &str, plan: &str) -> RemoteCopy {
     RemoteCopy {
+        left: None,
         planner_id: planner_id.to_owned(),
         plan: Some(plan.to_owned()),
         etag: "W/\"1\"".to_owned(),

@@ -8,6 +8,7 @@ mod lifecycle;
 mod outages;
 mod session;
 mod staging;
+mod weather;
 
 use std::{
     fs,

@@ -3,46 +3,33 @@
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, future::join_all, pin_mut, stream::FuturesUnordered};
-use serde_json::Value as Json;
 
-use super::{BATCH, Engine, outcome::After};
+use super::{BATCH, Engine, outcome::After, task::Task};
 use crate::{
-    lens::{Document, Field, Value},
     plan::{Action, Context, Step, plan},
-    state::{Remote, TaskState, digest},
-    world::{
-        Announce, Claim, Commit, CommitResult, Direction, Event, GraphOutcome, GraphRequest, Local, Next,
-        Plans, RemoteCopy, Snapshot, StoreError, Unmapped, World,
-    },
+    world::{Claim, CommitResult, Event, GraphOutcome, GraphRequest, Plans, StoreError, World},
 };
 
 /// Steps of one task in one claim; more means that something goes round in circles.
 const ROUNDS: u32 = 10;
 /// How long the drain sleeps at most when nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long a group that ran out of time or rounds is put down.
+const PUT_DOWN: Duration = Duration::from_secs(5);
 
-/// A claimed task on its way.
-pub(super) struct Task {
-    pub claim: Claim,
-    pub snapshot: Snapshot,
-    /// Planner's copy as Graph last sent it in this claim, with `details` inside.
-    pub raw: Option<Json>,
-    pub started: i64,
-    pub requests: u32,
-    pub op: &'static str,
-    pub uploaded: Vec<Field>,
-    /// What was stored as Planner's copy when the claim began.
-    stored_etags: (Option<String>, Option<String>),
-    /// Planner showed the task in this claim.
-    pub shown: bool,
-    /// Events that wait for the next commit.
-    pub events: Vec<Event>,
-    /// The mapping ends with the next commit, and the task is forgotten.
-    pub forget: bool,
-    pub unmap: Option<String>,
-    /// The Planner id and the digest as they were when the claim began.
-    loaded: (Option<String>, Option<String>),
-    had_create: bool,
+/// What is to be done about a task.
+struct Decision {
+    step: Step,
+    requests: Vec<GraphRequest>,
+    /// The requests may not be sent now; for how long.
+    hold: Option<Duration>,
+}
+
+impl Decision {
+    /// Requests that will be sent.
+    fn count(&self) -> u32 {
+        if self.hold.is_some() { 0 } else { u32::try_from(self.requests.len()).unwrap_or(0) }
+    }
 }
 
 impl<W: World> Engine<W> {
@@ -52,7 +39,8 @@ impl<W: World> Engine<W> {
         let mut plans_at = i64::MIN;
         loop {
             let mut idle = IDLE;
-            if !self.stopping() && running.len() < self.settings.concurrency {
+            let room = self.group();
+            if !self.stopping() && running.len() < self.settings.concurrency && room > 0 {
                 let now = self.world.now_ms();
                 if now.saturating_sub(plans_at) > 5_000
                     && let Ok(read) = self.world.plans(false).await
@@ -60,7 +48,7 @@ impl<W: World> Engine<W> {
                     plans = read;
                     plans_at = now;
                 }
-                match self.world.claim(BATCH, self.settings.task_lease).await {
+                match self.world.claim(room, self.settings.task_lease).await {
                     Ok(claimed) if !claimed.claims.is_empty() => {
                         running.push(self.work(claimed.claims, plans.clone()));
                         continue;
@@ -76,11 +64,16 @@ impl<W: World> Engine<W> {
             let mark = self.world.marked().fuse();
             pin_mut!(nap, mark);
             if running.is_empty() {
-                futures::select! { () = nap => {}, () = mark => {} }
+                futures::select_biased! { () = nap => {}, () = mark => {} }
             } else {
-                futures::select! { _ = running.next() => {}, () = nap => {}, () = mark => {} }
+                futures::select_biased! { _ = running.next() => {}, () = nap => {}, () = mark => {} }
             }
         }
+    }
+
+    /// How many tasks to claim: as many as can have a request each well within their lease.
+    fn group(&self) -> usize {
+        self.room(self.settings.task_lease / 4).min(BATCH)
     }
 
     /// Works off what is due until nothing is or the time is up. For the periodic mode.
@@ -90,7 +83,7 @@ impl<W: World> Engine<W> {
             let mut groups = Vec::new();
             let mut next_in = None;
             while groups.len() < self.settings.concurrency {
-                let claimed = self.world.claim(BATCH, self.settings.task_lease).await?;
+                let claimed = self.world.claim(self.group().max(1), self.settings.task_lease).await?;
                 next_in = claimed.next_in;
                 if claimed.claims.is_empty() {
                     break;
@@ -127,36 +120,36 @@ impl<W: World> Engine<W> {
             .map(|(claim, snapshot)| Task::new(claim, snapshot, started))
             .collect();
         let half = i64::try_from(self.settings.task_lease.as_millis() / 2).unwrap_or(i64::MAX);
-        for _ in 0..ROUNDS {
-            if tasks.is_empty() || self.world.now_ms() - started > half {
+        for round in 1..=ROUNDS {
+            if tasks.is_empty() {
                 break;
             }
-            tasks = self.round(tasks, plans).await?;
-        }
-        if !tasks.is_empty() {
-            self.count("rounds_exhausted", tasks.len() as u64);
-            let commits = tasks.iter_mut().map(|task| task.pause(Duration::from_secs(5))).collect();
-            self.world.commit(commits).await?;
+            let last = round == ROUNDS || self.world.now_ms() - started > half;
+            tasks = self.round(tasks, plans, last).await?;
         }
         Ok(())
     }
 
     /// One step of every task: decide, store, send, and take in the answers.
-    async fn round(&self, tasks: Vec<Task>, plans: &Plans) -> Result<Vec<Task>, StoreError> {
+    ///
+    /// In the `last` round what needs no request is finished, the rest put down.
+    async fn round(&self, tasks: Vec<Task>, plans: &Plans, last: bool) -> Result<Vec<Task>, StoreError> {
+        let mut decided = self.decide(&tasks, plans, last);
+        if self.pace(decided.iter().map(Decision::count).sum()).await {
+            // Times go into intents, and evidence has an age: what was decided before the wait is decided anew.
+            decided = self.decide(&tasks, plans, last);
+        }
         let now = self.world.now_ms();
         let mut sending = Vec::new();
         let mut commits = Vec::new();
         let mut waiting = Vec::new();
-        for mut task in tasks {
-            let context = Context { now, rev: self.rev(), plans };
-            let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
-            let requests = requests_of(&step.action, task.planner_id(&step.state));
-            let writes = requests.iter().any(GraphRequest::is_write);
-            if let Some(wait) = self.hold_back(&requests, writes) {
+        for (mut task, Decision { step, requests, hold }) in tasks.into_iter().zip(decided) {
+            if let Some(wait) = hold {
                 commits.push(task.pause(wait));
                 waiting.push(None);
                 continue;
             }
+            let writes = requests.iter().any(GraphRequest::is_write);
             let commit = task.commit(&step, now);
             if requests.is_empty() || writes || commit.write.is_some() || !commit.events.is_empty() {
                 commits.push(commit);
@@ -165,11 +158,6 @@ impl<W: World> Engine<W> {
                 task.adopt_step(&step);
                 sending.push((task, step, requests));
             }
-        }
-        let count: usize =
-            sending.iter().chain(waiting.iter().flatten()).map(|(_, _, requests)| requests.len()).sum();
-        if count > 0 {
-            self.pace(u32::try_from(count).unwrap_or(u32::MAX)).await;
         }
         let stored_at = self.world.now_ms();
         let results = if commits.is_empty() { Vec::new() } else { self.world.commit(commits).await? };
@@ -191,6 +179,24 @@ impl<W: World> Engine<W> {
             self.world.commit(again).await?;
         }
         Ok(self.send(sending, stored_at).await)
+    }
+
+    /// What is to be done about each task, as things stand.
+    fn decide(&self, tasks: &[Task], plans: &Plans, last: bool) -> Vec<Decision> {
+        let now = self.world.now_ms();
+        let decide = |task: &Task| {
+            let context = Context { now, rev: self.rev(), plans };
+            let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
+            let requests = requests_of(&step.action, task.planner_id(&step.state));
+            let hold = if last && !requests.is_empty() {
+                self.count("rounds_exhausted", 1);
+                Some(PUT_DOWN)
+            } else {
+                self.hold_back(&requests, requests.iter().any(GraphRequest::is_write))
+            };
+            Decision { step, requests, hold }
+        };
+        tasks.iter().map(decide).collect()
     }
 
     /// Why these requests may not be sent now: for how long.
@@ -266,13 +272,6 @@ impl<W: World> Engine<W> {
     }
 }
 
-fn plan_of(remote: &Remote) -> Option<String> {
-    match remote.fields.get(&Field::Plan) {
-        Some(Value::Text(plan)) => Some(plan.clone()),
-        _ => None,
-    }
-}
-
 /// The requests that an action needs, in the order in which the outcome is read.
 fn requests_of(action: &Action, planner_id: String) -> Vec<GraphRequest> {
     match action {
@@ -297,181 +296,5 @@ fn requests_of(action: &Action, planner_id: String) -> Vec<GraphRequest> {
             task.into_iter().chain(details).collect()
         }
         Action::Delete { etag } => vec![GraphRequest::DeleteTask { planner_id, etag: etag.clone() }],
-    }
-}
-
-impl Task {
-    fn new(claim: Claim, snapshot: Snapshot, started: i64) -> Self {
-        let remote = snapshot.state.remote.as_ref();
-        let stored_etags =
-            (remote.map(|remote| remote.etag.clone()), remote.and_then(|remote| remote.details_etag.clone()));
-        let loaded = (snapshot.state.planner_id.clone(), snapshot.state.seen.clone());
-        let had_create = snapshot.state.create.is_some();
-        Self {
-            claim,
-            snapshot,
-            raw: None,
-            started,
-            requests: 0,
-            op: "update",
-            uploaded: Vec::new(),
-            stored_etags,
-            shown: false,
-            events: Vec::new(),
-            forget: false,
-            unmap: None,
-            loaded,
-            had_create,
-        }
-    }
-
-    pub(super) fn state(&mut self) -> &mut TaskState {
-        &mut self.snapshot.state
-    }
-
-    fn planner_id(&self, state: &TaskState) -> String {
-        state.planner_id.clone().unwrap_or_default()
-    }
-
-    /// The step after which nothing is left of the task.
-    fn last_step(&self) -> Step {
-        Step::forgotten(self.snapshot.state.clone(), self.unmap.clone())
-    }
-
-    /// Puts the task down as it is, to be taken up after `wait`.
-    pub(super) fn pause(&mut self, wait: Duration) -> Commit {
-        let state = self.snapshot.state.clone();
-        let remote = self.remote_copy(&state);
-        Commit {
-            id: self.claim.id.clone(),
-            fence: self.claim.fence,
-            hint: self.snapshot.hint,
-            had_create: self.had_create,
-            state: Some(state),
-            write: None,
-            document: None,
-            remote,
-            unmap: None,
-            clear_missed: false,
-            clear_absent: self.shown,
-            durable: false,
-            announce: None,
-            events: std::mem::take(&mut self.events),
-            next: Next::After(wait),
-        }
-    }
-
-    /// The commit that goes with a step.
-    fn commit(&mut self, step: &Step, now: i64) -> Commit {
-        let mut state = step.state.clone();
-        let mut events = std::mem::take(&mut self.events);
-        events.extend(step.events.iter().cloned());
-        let written = step.write.as_ref().map(|write| write.new.clone());
-        let document = match (&written, &self.snapshot.local) {
-            (Some(new), _) => new.clone(),
-            (None, Local::Present { bytes, .. }) => Document::parse(bytes).ok(),
-            (None, _) => None,
-        };
-        let finished = matches!(step.action, Action::Finish);
-        if finished && state.failure.is_none() {
-            state.seen = match &written {
-                Some(new) => new.as_ref().map(|document| digest(&document.bytes())),
-                None => match &self.snapshot.local {
-                    Local::Present { bytes, .. } => Some(digest(bytes)),
-                    Local::Missing | Local::Unreadable { .. } => state.seen,
-                },
-            };
-        }
-        if step.write.is_some() && !step.downloaded.is_empty() {
-            let op = if self.snapshot.state.current.is_empty() { "import" } else { "update" };
-            let fields = step.downloaded.iter().map(|field| field.name()).collect();
-            events.push(Event::Synced {
-                direction: Direction::Down,
-                op,
-                fields,
-                requests: self.requests,
-                ms: now - self.started,
-            });
-        }
-        if finished && (!self.uploaded.is_empty() || self.op == "create") && !step.forget {
-            events.push(Event::Synced {
-                direction: Direction::Up,
-                op: self.op,
-                fields: self.uploaded.iter().map(|field| field.name()).collect(),
-                requests: self.requests,
-                ms: now - self.started,
-            });
-        }
-        let next = match step.action {
-            Action::Finish => Next::Done { hint: self.snapshot.hint },
-            Action::Wait(wait) => Next::After(wait),
-            _ => Next::Hold,
-        };
-        let remote = if step.forget { None } else { self.remote_copy(&state) };
-        let announce = step.write.as_ref().and_then(|write| match (&write.expected, &write.new) {
-            (_, None) => Some(Announce::Deleted),
-            (None, Some(_)) => Some(Announce::Created),
-            (Some(_), Some(_)) => (!step.downloaded.is_empty()).then_some(Announce::Updated),
-        });
-        let unmap = step.unmap.clone().map(|planner_id| Unmapped {
-            planner_id,
-            plan: self.snapshot.state.remote.as_ref().and_then(plan_of),
-        });
-        Commit {
-            id: self.claim.id.clone(),
-            fence: self.claim.fence,
-            hint: self.snapshot.hint,
-            had_create: self.had_create,
-            durable: matches!(step.action, Action::Create { .. }),
-            state: (!step.forget).then_some(state),
-            write: step.write.clone(),
-            document,
-            remote,
-            unmap,
-            announce,
-            clear_missed: step.clear_missed,
-            clear_absent: step.clear_absent || self.shown,
-            events,
-            next,
-        }
-    }
-
-    /// After a commit that is followed by a request: the task as stored.
-    fn adopt_step(&mut self, step: &Step) {
-        self.had_create |= step.state.create.is_some();
-        self.snapshot.state = step.state.clone();
-        if let Some(write) = &step.write {
-            self.snapshot.local = match &write.new {
-                Some(document) => Local::Present { bytes: document.bytes(), expires: step.state.expires },
-                None => Local::Missing,
-            };
-        }
-        if step.clear_missed {
-            self.snapshot.missed_sweeps = 0;
-            self.snapshot.delete_event = false;
-        }
-        if step.clear_absent {
-            self.snapshot.absent_lists = 0;
-        }
-    }
-
-    /// Planner's copy for the caches, where it is not what was stored.
-    fn remote_copy(&self, state: &TaskState) -> Option<RemoteCopy> {
-        let remote = state.remote.as_ref()?;
-        let planner_id = state.planner_id.clone()?;
-        let now = (Some(remote.etag.clone()), remote.details_etag.clone());
-        if now == self.stored_etags && self.raw.is_none() {
-            return None;
-        }
-        let plan = plan_of(remote);
-        let newly_mapped = self.loaded.1.is_none() || self.loaded.0 != state.planner_id;
-        Some(RemoteCopy {
-            newly_mapped,
-            planner_id,
-            plan,
-            etag: remote.etag.clone(),
-            details_etag: remote.details_etag.clone(),
-            json: self.raw.clone(),
-        })
     }
 }

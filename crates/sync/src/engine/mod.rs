@@ -8,6 +8,7 @@ mod drain;
 mod outcome;
 mod poll;
 mod sweep;
+mod task;
 
 use std::{
     collections::BTreeMap,
@@ -96,6 +97,8 @@ struct Shared {
     paused_until: i64,
     /// A plan should be listed again at this time, before the next regular poll, ms.
     poll_soon: Option<i64>,
+    /// Which plan's last complete list showed a task, by Planner id.
+    places: BTreeMap<String, String>,
     /// Polls so far, for the rotation over plans.
     polls: usize,
 }
@@ -104,8 +107,14 @@ impl<W: World> Engine<W> {
     /// An engine over `world`.
     pub fn new(world: W, settings: Settings) -> Self {
         let limiter = Limiter::new(settings.rate, world.now_ms());
-        let shared =
-            Shared { limiter, report: Report::default(), paused_until: 0, poll_soon: None, polls: 0 };
+        let shared = Shared {
+            limiter,
+            report: Report::default(),
+            paused_until: 0,
+            poll_soon: None,
+            places: BTreeMap::new(),
+            polls: 0,
+        };
         Self { world, settings, shared: Mutex::new(shared), stopping: AtomicBool::new(false) }
     }
 
@@ -257,8 +266,11 @@ impl<W: World> Engine<W> {
         self.shared().report.graph_down_since.is_some()
     }
 
-    /// Takes `count` sub-requests from the limiter and waits for their turn.
-    async fn pace(&self, count: u32) {
+    /// Takes `count` sub-requests from the limiter and waits for their turn; says whether there was a wait.
+    async fn pace(&self, count: u32) -> bool {
+        if count == 0 {
+            return false;
+        }
         let wait = {
             let now = self.world.now_ms();
             self.shared().limiter.take(count, now)
@@ -267,6 +279,13 @@ impl<W: World> Engine<W> {
             self.world.sleep(wait).await;
         }
         self.count("graph_requests", u64::from(count));
+        !wait.is_zero()
+    }
+
+    /// How many requests could be sent within this time.
+    fn room(&self, within: Duration) -> usize {
+        let now = self.world.now_ms();
+        self.shared().limiter.room(within, now)
     }
 
     /// How long Graph is to be left alone, as this process knows.
@@ -283,7 +302,10 @@ impl<W: World> Engine<W> {
         let until = now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         {
             let mut shared = self.shared();
-            shared.limiter.throttled(now);
+            // The refusals of one batch are one sign, not many.
+            if shared.paused_until <= now {
+                shared.limiter.throttled(now);
+            }
             shared.paused_until = shared.paused_until.max(until);
         }
         self.count("throttled", 1);

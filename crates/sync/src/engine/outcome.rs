@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{Engine, drain::Task};
+use super::{Engine, task::Task};
 use crate::{
     etag,
     lens::{self, Field, Fields, Value},
@@ -198,13 +198,14 @@ impl<W: World> Engine<W> {
 
     async fn created(&self, task: &mut Task, class: Class) -> After {
         let Some(create) = task.state().create.clone() else { return After::Plan };
+        let now = self.world.now_ms();
         match class {
             Class::Applied(Some(body)) if body.get("id").and_then(Json::as_str).is_some() => {
                 let planner_id = body.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
                 let state = task.state();
                 state.create = None;
                 state.attempts = 0;
-                plan::adopt(state, &create, &planner_id, &body);
+                plan::adopt(state, &create, &planner_id, &body, now);
                 if let Some(remote) = state.remote.as_mut() {
                     remote.fields.entry(Field::Description).or_insert(Value::Null);
                     remote
@@ -303,7 +304,7 @@ impl<W: World> Engine<W> {
 
     async fn deleted(&self, task: &mut Task, class: Class) -> After {
         match class {
-            Class::Applied(_) | Class::Absent(404 | 410) => {
+            Class::Applied(_) => {
                 task.unmap = task.snapshot.state.planner_id.clone();
                 task.forget = true;
                 task.events.push(Event::Deleted { direction: Direction::Up });
@@ -315,8 +316,10 @@ impl<W: World> Engine<W> {
                 task.state().full_at = 0;
                 After::Plan
             }
+            // One answer is no proof here either: a task taken for deleted would be imported again.
             Class::Absent(_) => {
                 let now = self.world.now_ms();
+                task.state().full_at = 0;
                 count_gone(task.state(), now);
                 After::Plan
             }

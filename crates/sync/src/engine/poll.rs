@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::{BATCH, Engine};
 use crate::{
     etag,
-    plan::is_held,
+    plan::{LISTS, is_held},
     world::{
         GraphOutcome, GraphRequest, KnownPlan, Observation, OpenCreate, PlanList, SeenDetails, StoreError,
         World,
@@ -16,8 +16,8 @@ use crate::{
 
 /// After a list lacked a known task, its plan is listed again this soon.
 const SUSPICION: Duration = Duration::from_secs(8);
-/// After so many lists without it, the regular polls are enough.
-const SUSPECTED: u32 = 3;
+/// How long a create may take to be seen in a list before its plan is listed in the usual time only, ms.
+const RECENT_MS: i64 = 120_000;
 /// While Graph is down, one plan is listed this often to see whether it is back.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -97,6 +97,9 @@ impl<W: World> Engine<W> {
             let (lists, requests) = self.world.list(chunk).await;
             self.count("poll_requests", u64::from(requests));
             let open = self.world.open_creates().await?;
+            for (plan, list) in chunk.iter().zip(&lists) {
+                self.remember_places(plan, list);
+            }
             for (plan, list) in chunk.iter().zip(lists) {
                 complete &= self.take_list(plan, list, &open, &mut refused).await?;
             }
@@ -116,6 +119,25 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
+    /// Remembers where a complete list showed which task.
+    fn remember_places(&self, plan: &str, list: &PlanList) {
+        let PlanList::Complete { tasks, .. } = list else { return };
+        let mut shared = self.shared();
+        shared.places.retain(|_, place| place != plan);
+        let ids = tasks.iter().filter_map(|task| task.get("id").and_then(Json::as_str));
+        shared.places.extend(ids.map(|id| (id.to_owned(), plan.to_owned())));
+    }
+
+    /// A task that another plan shows is not missing.
+    fn take_out_moved(&self, observation: &mut Observation) {
+        let shared = self.shared();
+        let Observation { plan, missing, moved, .. } = observation;
+        moved.extend(
+            missing.keys().filter(|id| shared.places.get(*id).is_some_and(|place| place != plan)).cloned(),
+        );
+        missing.retain(|id, _| !moved.contains(id));
+    }
+
     async fn take_list(
         &self,
         plan: &str,
@@ -127,22 +149,21 @@ impl<W: World> Engine<W> {
             PlanList::Complete { tasks, begun_at } => {
                 self.graph_answered(true);
                 let known = self.world.known(plan).await?;
-                let observation =
+                let mut observation =
                     compare(plan, begun_at, tasks, &known, open, self.world.application_id().as_deref());
-                if observation.missing.values().any(|times| *times < SUSPECTED) {
-                    let now = self.world.now_ms();
+                self.take_out_moved(&mut observation);
+                let now = self.world.now_ms();
+                let held = !observation.held.is_empty();
+                let of_plan = || open.iter().filter(|create| create.plan == plan);
+                let recent = held && of_plan().any(|create| now - create.sent_at < RECENT_MS);
+                if recent || observation.missing.values().any(|times| *times < LISTS) {
                     let at = now + i64::try_from(SUSPICION.as_millis()).unwrap_or(0);
                     self.shared().poll_soon.get_or_insert(at);
                 }
-                let held = !observation.held.is_empty();
                 self.world.observe(observation).await?;
                 if held {
-                    let ids: Vec<String> = open
-                        .iter()
-                        .filter(|create| create.plan == plan)
-                        .map(|create| create.id.clone())
-                        .collect();
-                    self.world.mark(&ids, Duration::ZERO).await?;
+                    let creates: Vec<String> = of_plan().map(|create| create.id.clone()).collect();
+                    self.world.mark(&creates, Duration::ZERO).await?;
                 }
                 Ok(true)
             }
@@ -181,7 +202,8 @@ impl<W: World> Engine<W> {
                 known.etags.keys().filter(|id| !ids.contains(id)).take(BATCH - ids.len()).cloned().collect();
             ids.extend(wrapped);
         }
-        if ids.is_empty() {
+        // Optional work: never ahead of what agents and people wait for.
+        if ids.is_empty() || self.room(Duration::ZERO) < ids.len() {
             return Ok(());
         }
         self.pace(u32::try_from(ids.len()).unwrap_or(1)).await;

@@ -11,10 +11,10 @@ use crate::{
 };
 
 /// What the document says about a field, all things considered.
-struct Effective {
-    value: Value,
+pub(super) struct Effective {
+    pub value: Value,
     /// The writer cannot have known Planner's last change of the field.
-    unseen: bool,
+    pub unseen: bool,
 }
 
 /// Merges every field and says what has to be written where.
@@ -40,14 +40,20 @@ pub(super) fn merge_sides(
         events.push(conflict_event(&conflict));
     }
     for field in fields_of(&state, here, &remote.fields) {
-        let remote_value = remote.fields.get(&field).cloned().unwrap_or(Value::Null);
         let old_base = state.base.get(&field).cloned().unwrap_or(Value::Null);
+        let remote_value = match remote.fields.get(&field) {
+            Some(value) => value.clone(),
+            None if field.is_nullable() => Value::Null,
+            // A document has no way to say that there is none, so Planner's silence is no change.
+            None => old_base.clone(),
+        };
         let base = if !same(field, &remote_value, &old_base) && state.is_own_echo(field, &remote_value) {
             remote_value.clone()
         } else {
             old_base.clone()
         };
         let local = effective(&state, field, here.projection.fields.get(&field), rev, context.now);
+        state.replaced_by_agent(field, &local.value, context.now);
         let Merged { mut value, mut conflict } =
             merge(field, &base, &local.value, &remote_value, local.unseen);
         if field == Field::Plan && !same(field, &value, &remote_value) {
@@ -95,7 +101,7 @@ pub(super) fn merge_sides(
     }
     target.retain(|field, value| !is_nothing(value) || here.projection.fields.contains_key(field));
     state.current.clone_from(&target);
-    let write = local_write(&mut state, here, &target, &remote.etag, context);
+    let write = local_write(&mut state, here, &target, &remote.etag, !downloaded.is_empty(), context);
     state.failure = None;
     let mut step = Step::new(state, Action::Finish);
     step.events = events;
@@ -112,7 +118,7 @@ fn fields_of(state: &TaskState, here: &Here, remote: &Fields) -> BTreeSet<Field>
 }
 
 /// The rules for stale and silent documents (sync.md §1.3.5, F10, F11, F15).
-fn effective(
+pub(super) fn effective(
     state: &TaskState,
     field: Field,
     local: Option<&Value>,
@@ -147,11 +153,15 @@ fn stale_or(state: &TaskState, field: Field, local: &Value, now: i64, unseen: bo
 }
 
 /// The document write, where values came down or the stamp is not there yet.
+///
+/// What came down is stamped anew even where the document cannot show it (a cleared field that it does not name):
+/// a write on the old stamp has not seen it.
 fn local_write(
     state: &mut TaskState,
     here: &Here,
     target: &Fields,
     etag: &str,
+    news: bool,
     context: &Context<'_>,
 ) -> Option<LocalWrite> {
     let rendered = lens::render(&here.document, target);
@@ -159,7 +169,8 @@ fn local_write(
     let stamped = here.document.sync_stamp();
     let foreign = stamped.as_ref().is_some_and(|stamp| stamp.planner_id != planner_id);
     let first = state.rev.is_none();
-    if rendered.bytes() == here.document.bytes() && !foreign && !(first && stamped.is_none()) {
+    let same = rendered.bytes() == here.document.bytes() && !news;
+    if same && !foreign && !(first && stamped.is_none()) {
         if first {
             state.rev = stamped.map(|stamp| stamp.rev);
         }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{Action, Context, Here, Problem, Step, fail, observe};
+use super::{Action, Context, Here, Problem, Step, fail, is_nothing, observe};
 use crate::{
     lens::{self, Field, Fields, Value},
-    state::{Create, TaskState},
+    state::{Create, Intent, TaskState},
     world::{Event, OpenCreate, Snapshot},
 };
 
@@ -28,7 +28,7 @@ pub(super) fn unmapped(
     context: &Context<'_>,
 ) -> Step {
     if state.create.is_some() {
-        return resolve(state, snapshot);
+        return resolve(state, snapshot, context);
     }
     let Some(here) = here else {
         return Step::new(state, Action::Finish).forget();
@@ -100,13 +100,13 @@ fn former_id(state: &TaskState, snapshot: &Snapshot, here: &Here) -> Option<Stri
 }
 
 /// An open create: adopt the task that explains it, or list it.
-fn resolve(mut state: TaskState, snapshot: &Snapshot) -> Step {
+fn resolve(mut state: TaskState, snapshot: &Snapshot, context: &Context<'_>) -> Step {
     let Some(create) = state.create.clone() else { return Step::new(state, Action::Finish) };
     if let Some(orphan) = explained_by(&create, snapshot) {
         let planner_id = orphan.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
         state.create = None;
         state.failure = None;
-        adopt(&mut state, &create, &planner_id, &orphan);
+        adopt(&mut state, &create, &planner_id, &orphan, context.now);
         state.need_details = true;
         return Step::new(state, Action::Get { task: false, details: true });
     }
@@ -125,7 +125,14 @@ fn resolve(mut state: TaskState, snapshot: &Snapshot) -> Step {
 }
 
 /// Makes `json` the Planner side of the task whose create sent `create`.
-pub(crate) fn adopt(state: &mut TaskState, create: &Create, planner_id: &str, json: &Json) {
+///
+/// What the create could not carry is on its way too: it is no edit that would beat a deletion (sync.md F6).
+pub(crate) fn adopt(state: &mut TaskState, create: &Create, planner_id: &str, json: &Json, now: i64) {
+    for (field, value) in &state.current {
+        if field.is_details() && !is_nothing(value) {
+            state.intents.push(Intent { field: *field, value: value.clone(), at: now });
+        }
+    }
     state.planner_id = Some(planner_id.to_owned());
     state.base.clone_from(&create.fields);
     state.dead_id = None;

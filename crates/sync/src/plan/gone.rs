@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Action, Context, FRESH_MS, GONE_APART_MS, Here, Step, millis};
+use super::{Action, Context, FRESH_MS, GONE_APART_MS, Here, LISTS, Step, both::effective, millis};
 use crate::{
-    lens::{self, Document, Field, Fields, SyncStamp, Value, same},
+    lens::{self, Document, Field, SyncStamp, Value, same},
     state::TaskState,
     world::{Direction, Event, LocalWrite, Snapshot},
 };
 
 /// Sweeps that must have missed a document before its absence counts, where no agent said that it deleted it.
 const SWEEPS: u32 = 2;
-/// Complete lists that must lack a task, besides two answers of its own, before it counts as deleted.
-const LISTS: u32 = 2;
 /// Stands for the digest of a document that may be absent: it had a time to live.
 pub const ABSENT: &str = "absent";
 /// How long to wait for the next list.
@@ -74,7 +72,7 @@ fn deleted_in_planner(state: TaskState, here: Option<&Here>, context: &Context<'
         step.events.push(Event::Deleted { direction: Direction::Down });
         return step;
     };
-    if edited_since_base(&state, &here.projection.fields) {
+    if edited_since_base(&state, here, context.now) {
         return recreate(state, here, context, planner_id);
     }
     let mut step = Step::new(state, Action::Finish).forget();
@@ -84,11 +82,14 @@ fn deleted_in_planner(state: TaskState, here: Option<&Here>, context: &Context<'
     step
 }
 
-/// Whether the document holds a value that Planner never had.
-fn edited_since_base(state: &TaskState, local: &Fields) -> bool {
-    local.iter().any(|(field, value)| {
-        let base = state.base.get(field).unwrap_or(&Value::Null);
-        !same(*field, value, base) && !state.is_own_echo(*field, value)
+/// Whether the document holds a value that Planner never had, and that is no stale one.
+fn edited_since_base(state: &TaskState, here: &Here, now: i64) -> bool {
+    let stamp = here.document.sync_stamp();
+    let rev = stamp.as_ref().map(|stamp| stamp.rev.as_str());
+    Field::ALL.into_iter().any(|field| {
+        let base = state.base.get(&field).unwrap_or(&Value::Null);
+        let local = effective(state, field, here.projection.fields.get(&field), rev, now).value;
+        !same(field, &local, base) && !state.is_own_echo(field, &local)
     })
 }
 

@@ -1,0 +1,229 @@
+//! A claimed task: what is known of it, and the commits that store its steps.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::{
+    lens::{Document, Field, Value},
+    plan::{Action, Step},
+    state::{Remote, TaskState, digest},
+    world::{Announce, Claim, Commit, Direction, Event, Local, Next, RemoteCopy, Snapshot, Unmapped},
+};
+
+/// A claimed task on its way.
+pub(super) struct Task {
+    pub claim: Claim,
+    pub snapshot: Snapshot,
+    /// Planner's copy as Graph last sent it in this claim, with `details` inside.
+    pub raw: Option<Json>,
+    pub started: i64,
+    pub requests: u32,
+    pub op: &'static str,
+    pub uploaded: Vec<Field>,
+    /// What was stored as Planner's copy when the claim began.
+    stored_etags: (Option<String>, Option<String>),
+    /// Planner showed the task in this claim.
+    pub shown: bool,
+    /// Events that wait for the next commit.
+    pub events: Vec<Event>,
+    /// The mapping ends with the next commit, and the task is forgotten.
+    pub forget: bool,
+    pub unmap: Option<String>,
+    /// The Planner id and the digest as they were when the claim began.
+    loaded: (Option<String>, Option<String>),
+    had_create: bool,
+    /// The plan that the task was in when the claim began.
+    plan: Option<String>,
+}
+
+fn plan_of(remote: &Remote) -> Option<String> {
+    match remote.fields.get(&Field::Plan) {
+        Some(Value::Text(plan)) => Some(plan.clone()),
+        _ => None,
+    }
+}
+
+impl Task {
+    pub(super) fn new(claim: Claim, snapshot: Snapshot, started: i64) -> Self {
+        let remote = snapshot.state.remote.as_ref();
+        let stored_etags =
+            (remote.map(|remote| remote.etag.clone()), remote.and_then(|remote| remote.details_etag.clone()));
+        let loaded = (snapshot.state.planner_id.clone(), snapshot.state.seen.clone());
+        let had_create = snapshot.state.create.is_some();
+        let plan = remote.and_then(plan_of);
+        Self {
+            plan,
+            claim,
+            snapshot,
+            raw: None,
+            started,
+            requests: 0,
+            op: "update",
+            uploaded: Vec::new(),
+            stored_etags,
+            shown: false,
+            events: Vec::new(),
+            forget: false,
+            unmap: None,
+            loaded,
+            had_create,
+        }
+    }
+
+    pub(super) fn state(&mut self) -> &mut TaskState {
+        &mut self.snapshot.state
+    }
+
+    pub(super) fn planner_id(&self, state: &TaskState) -> String {
+        state.planner_id.clone().unwrap_or_default()
+    }
+
+    /// The step after which nothing is left of the task.
+    pub(super) fn last_step(&self) -> Step {
+        Step::forgotten(self.snapshot.state.clone(), self.unmap.clone())
+    }
+
+    /// Puts the task down as it is, to be taken up after `wait`.
+    pub(super) fn pause(&mut self, wait: Duration) -> Commit {
+        let state = self.snapshot.state.clone();
+        let remote = self.remote_copy(&state);
+        Commit {
+            id: self.claim.id.clone(),
+            fence: self.claim.fence,
+            hint: self.snapshot.hint,
+            had_create: self.had_create,
+            state: Some(state),
+            write: None,
+            document: None,
+            remote,
+            unmap: None,
+            clear_missed: false,
+            clear_absent: self.shown,
+            durable: false,
+            announce: None,
+            events: std::mem::take(&mut self.events),
+            next: Next::After(wait),
+        }
+    }
+
+    /// The commit that goes with a step.
+    pub(super) fn commit(&mut self, step: &Step, now: i64) -> Commit {
+        let mut state = step.state.clone();
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(step.events.iter().cloned());
+        let written = step.write.as_ref().map(|write| write.new.clone());
+        let document = match (&written, &self.snapshot.local) {
+            (Some(new), _) => new.clone(),
+            (None, Local::Present { bytes, .. }) => Document::parse(bytes).ok(),
+            (None, _) => None,
+        };
+        let finished = matches!(step.action, Action::Finish);
+        if finished && state.failure.is_none() {
+            state.seen = match &written {
+                Some(new) => new.as_ref().map(|document| digest(&document.bytes())),
+                None => match &self.snapshot.local {
+                    Local::Present { bytes, .. } => Some(digest(bytes)),
+                    // The sweep has to miss it, also where no document was ever worked off.
+                    Local::Missing if state.planner_id.is_some() && !state.expires => {
+                        Some(state.seen.unwrap_or_else(|| digest(b"")))
+                    }
+                    Local::Missing | Local::Unreadable { .. } => state.seen,
+                },
+            };
+        }
+        if step.write.is_some() && !step.downloaded.is_empty() {
+            let op = if self.snapshot.state.current.is_empty() { "import" } else { "update" };
+            let fields = step.downloaded.iter().map(|field| field.name()).collect();
+            events.push(Event::Synced {
+                direction: Direction::Down,
+                op,
+                fields,
+                requests: self.requests,
+                ms: now - self.started,
+            });
+        }
+        if finished && (!self.uploaded.is_empty() || self.op == "create") && !step.forget {
+            events.push(Event::Synced {
+                direction: Direction::Up,
+                op: self.op,
+                fields: self.uploaded.iter().map(|field| field.name()).collect(),
+                requests: self.requests,
+                ms: now - self.started,
+            });
+        }
+        let next = match step.action {
+            Action::Finish => Next::Done { hint: self.snapshot.hint },
+            Action::Wait(wait) => Next::After(wait),
+            _ => Next::Hold,
+        };
+        let remote = if step.forget { None } else { self.remote_copy(&state) };
+        let announce = step.write.as_ref().and_then(|write| match (&write.expected, &write.new) {
+            (_, None) => Some(Announce::Deleted),
+            (None, Some(_)) => Some(Announce::Created),
+            (Some(_), Some(_)) => (!step.downloaded.is_empty()).then_some(Announce::Updated),
+        });
+        let unmap = step.unmap.clone().map(|planner_id| Unmapped {
+            planner_id,
+            plan: self.snapshot.state.remote.as_ref().and_then(plan_of),
+        });
+        Commit {
+            id: self.claim.id.clone(),
+            fence: self.claim.fence,
+            hint: self.snapshot.hint,
+            had_create: self.had_create,
+            durable: matches!(step.action, Action::Create { .. }),
+            state: (!step.forget).then_some(state),
+            write: step.write.clone(),
+            document,
+            remote,
+            unmap,
+            announce,
+            clear_missed: step.clear_missed,
+            clear_absent: step.clear_absent || self.shown,
+            events,
+            next,
+        }
+    }
+
+    /// After a commit that is followed by a request: the task as stored.
+    pub(super) fn adopt_step(&mut self, step: &Step) {
+        self.had_create |= step.state.create.is_some();
+        self.snapshot.state = step.state.clone();
+        if let Some(write) = &step.write {
+            self.snapshot.local = match &write.new {
+                Some(document) => Local::Present { bytes: document.bytes(), expires: step.state.expires },
+                None => Local::Missing,
+            };
+        }
+        if step.clear_missed {
+            self.snapshot.missed_sweeps = 0;
+            self.snapshot.delete_event = false;
+        }
+        if step.clear_absent {
+            self.snapshot.absent_lists = 0;
+        }
+    }
+
+    /// Planner's copy for the caches, where it is not what was stored.
+    fn remote_copy(&self, state: &TaskState) -> Option<RemoteCopy> {
+        let remote = state.remote.as_ref()?;
+        let planner_id = state.planner_id.clone()?;
+        let now = (Some(remote.etag.clone()), remote.details_etag.clone());
+        if now == self.stored_etags && self.raw.is_none() {
+            return None;
+        }
+        let plan = plan_of(remote);
+        let newly_mapped = self.loaded.1.is_none() || self.loaded.0 != state.planner_id;
+        let left = self.plan.clone().filter(|old| Some(old) != plan.as_ref());
+        Some(RemoteCopy {
+            newly_mapped,
+            left,
+            planner_id,
+            plan,
+            etag: remote.etag.clone(),
+            details_etag: remote.details_etag.clone(),
+            json: self.raw.clone(),
+        })
+    }
+}

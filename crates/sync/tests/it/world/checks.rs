@@ -1,0 +1,108 @@
+//! What must hold when faults and edits are over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use annika_sync::{
+    lens::{self, Document, Value, project},
+    world::Event,
+};
+
+use super::{actors::lineage, oracle::texts, sim::Sim};
+
+/// Everything that is wrong.
+pub fn at_the_end(sim: &Sim) -> Vec<String> {
+    let mut wrong = sim.violations.clone();
+    let mut live: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for id in sim.planner.tasks.keys() {
+        let of = sim.actors.lineages.get(id).map_or("", String::as_str);
+        live.entry(of).or_default().push(id);
+    }
+    let mut documents: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for id in sim.store.documents.keys().filter(|id| sim.store.document(id, sim.now).is_some()) {
+        documents.entry(sim.actors.of_document(id)).or_default().push(id);
+    }
+    let lineages: BTreeSet<String> =
+        live.keys().map(|of| (*of).to_owned()).chain(documents.keys().cloned()).collect();
+    for of in &lineages {
+        let tasks = live.get(of.as_str()).cloned().unwrap_or_default();
+        let docs = documents.get(of).cloned().unwrap_or_default();
+        if tasks.len() > 1 {
+            wrong.push(format!("{of}: {} tasks in Planner: {tasks:?}", tasks.len()));
+        }
+        if docs.len() > 1 {
+            wrong.push(format!("{of}: {} documents: {docs:?}", docs.len()));
+        }
+        let listed = docs.first().and_then(|id| sim.store.tasks.get(*id)?.failed.clone());
+        let unresolved = sim.store.creates.values().any(|open| sim.actors.of_document(&open.id) == *of);
+        match (tasks.first(), docs.first()) {
+            _ if unresolved || listed.is_some() => {}
+            (Some(task), Some(doc)) => same(sim, doc, task, &mut wrong),
+            (Some(task), None) => wrong.push(format!("{of}: {task} has no document")),
+            (None, Some(doc)) => wrong.push(format!("{of}: {doc} is not in Planner")),
+            (None, None) => {}
+        }
+    }
+    wrong.extend(lost(sim));
+    wrong
+}
+
+fn same(sim: &Sim, doc: &str, task: &str, wrong: &mut Vec<String>) {
+    let Some(stored) = sim.store.document(doc, sim.now) else { return };
+    let state = sim.store.state(doc);
+    if state.planner_id.as_deref() != Some(task) {
+        wrong.push(format!("{doc} is mapped to {:?}, not {task}", state.planner_id));
+        return;
+    }
+    if sim.store.owners.get(task).map(String::as_str) != Some(doc) {
+        wrong.push(format!("{task} is mapped to {:?}, not {doc}", sim.store.owners.get(task)));
+    }
+    let Ok(document) = Document::parse(&stored.bytes) else {
+        wrong.push(format!("{doc} cannot be read"));
+        return;
+    };
+    let local = project(&document, Some(&state.base)).map(|said| said.fields).unwrap_or_default();
+    let (Some(json), Some(details)) = (sim.planner.get(task), sim.planner.details(task)) else { return };
+    let remote = lens::planner::fields(&json, Some(&details));
+    for (field, value) in &local {
+        let other = remote.get(field).unwrap_or(&Value::Null);
+        if !lens::same(*field, value, other) {
+            wrong.push(format!("{doc} and {task} differ in {}: {value:?} / {other:?}", field.name()));
+        }
+    }
+    for (field, value) in &remote {
+        if !value.is_empty() && field.is_nullable() && !local.contains_key(field) {
+            wrong.push(format!("{doc} lacks {}", field.name()));
+        }
+    }
+}
+
+/// Values that vanished, of tasks that nobody deleted and that are not waiting for a person.
+fn lost(sim: &Sim) -> Vec<String> {
+    let (mut standing, mut losers) = (BTreeSet::new(), BTreeSet::new());
+    for id in sim.planner.tasks.keys() {
+        sim.planner.get(id).iter().for_each(|json| texts(json, &mut standing));
+        sim.planner.details(id).iter().for_each(|json| texts(json, &mut standing));
+    }
+    for (_, event) in &sim.store.events {
+        if let Event::Conflict { lost, .. } = event {
+            texts(lost, &mut losers);
+        }
+    }
+    let waiting: BTreeSet<String> =
+        sim.store.creates.values().map(|open| sim.actors.of_document(&open.id)).collect();
+    let failed: BTreeSet<String> = sim
+        .store
+        .tasks
+        .iter()
+        .filter(|(_, task)| task.failed.is_some())
+        .map(|(id, _)| sim.actors.of_document(id))
+        .collect();
+    let about = |value: &str| {
+        let of = lineage(value);
+        !sim.actors.by_agents.contains(of)
+            && !sim.actors.by_people.contains(of)
+            && !waiting.contains(of)
+            && !failed.contains(of)
+    };
+    sim.oracle.lost(&standing, &losers, about).into_iter().map(|value| format!("{value} is lost")).collect()
+}

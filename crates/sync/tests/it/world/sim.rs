@@ -1,0 +1,341 @@
+//! Virtual time: events in order, processes that are polled, paused, killed and started again.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    hash::{DefaultHasher, Hash, Hasher},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use annika_sync::{
+    engine::{Engine, Settings},
+    limiter::Rate,
+};
+
+use super::{actors::Actors, oracle::Oracle, planner::Planner, store::Store, wire::Wire};
+
+/// When the play begins, ms.
+pub const START: i64 = 1_764_064_800_000;
+
+/// What goes wrong, each as a chance in 10,000. All of them at once hide states, so a seed draws some.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// At each event: a process is killed.
+    pub kill: u64,
+    /// At each event: a process is not scheduled for a while and keeps its beliefs.
+    pub pause: u64,
+    /// A call of the store fails: it did not arrive, its reply was lost, or it arrives late.
+    pub store: u64,
+    /// A request to Graph fails in one of the same ways.
+    pub graph: u64,
+    /// One item of a batch is throttled.
+    pub throttle: u64,
+    /// One item of a batch is answered 500, done or not.
+    pub broken: u64,
+    /// A task that is there is answered 404.
+    pub absent: u64,
+    /// A list is cut short or refused.
+    pub list: u64,
+    /// How old a list may be, ms.
+    pub lag: u64,
+}
+
+/// A repeatable stream of numbers (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+
+    /// True in `n` of 10,000 cases.
+    pub fn chance(&mut self, n: u64) -> bool {
+        n > 0 && self.below(10_000) < n
+    }
+
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        let at = usize::try_from(self.below(of.len() as u64)).expect("an index");
+        of.get(at)
+    }
+
+    pub fn ms(&mut self, below: u64) -> i64 {
+        i64::try_from(self.below(below)).expect("short")
+    }
+}
+
+pub type Event = Box<dyn FnOnce(&mut Sim) + Send>;
+
+/// Everything but the processes.
+pub struct Sim {
+    pub now: i64,
+    pub rng: Rng,
+    pub faults: Faults,
+    pub store: Store,
+    pub planner: Planner,
+    pub oracle: Oracle,
+    pub actors: Actors,
+    /// Sub-requests that were to change something, as they arrived.
+    pub graph_writes: u64,
+    /// Reads of single tasks.
+    pub graph_reads: u64,
+    /// What was found wrong on the way.
+    pub violations: Vec<String>,
+    /// Per process: heard of a mark, and who waits for it.
+    pub heard: Vec<(bool, Option<Waker>)>,
+    /// Rises with every start of a process: names it in leases and fences.
+    pub lives: Vec<u64>,
+    events: BTreeMap<(i64, u64), Event>,
+    sequence: u64,
+    trace: DefaultHasher,
+    /// How often what happened.
+    pub tally: BTreeMap<&'static str, u64>,
+    verbose: bool,
+}
+
+impl Sim {
+    pub fn at(&mut self, delay_ms: i64, event: impl FnOnce(&mut Sim) + Send + 'static) {
+        self.sequence += 1;
+        self.events.insert((self.now + delay_ms.max(0), self.sequence), Box::new(event));
+    }
+
+    /// A line of the trace.
+    pub fn note(&mut self, what: &'static str, about: impl FnOnce(&Sim) -> String) {
+        (self.now, what).hash(&mut self.trace);
+        *self.tally.entry(what).or_default() += 1;
+        if self.verbose {
+            let line = format!("{:>8} {what} {}", self.now - START, about(self));
+            eprintln!("{line}");
+        }
+    }
+
+    pub fn violation(&mut self, what: String) {
+        self.note("VIOLATION", |_| what.clone());
+        self.violations.push(what);
+    }
+
+    /// This process hears of a mark.
+    pub fn wake(&mut self, process: usize) {
+        if let Some((heard, waker)) = self.heard.get_mut(process) {
+            *heard = true;
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// The world, shared by the processes and the events.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Sim>>);
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, Sim> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer to a call, once its event has come.
+pub struct Answer<T>(Arc<Mutex<(Option<T>, Option<Waker>)>>);
+
+impl<T> Clone for Answer<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Default for Answer<T> {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new((None, None))))
+    }
+}
+
+impl<T> Answer<T> {
+    pub fn give(&self, value: T) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.0.is_none() {
+            slot.0 = Some(value);
+        }
+        if let Some(waker) = slot.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Future for Answer<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match slot.0.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                slot.1 = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Process {
+    future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    flag: Arc<Flag>,
+    paused_until: i64,
+    starts_at: i64,
+}
+
+/// The world and the processes in it.
+pub struct Stage {
+    pub sim: Shared,
+    processes: Vec<Process>,
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        lease: Duration::from_secs(3),
+        renew: Duration::from_secs(1),
+        task_lease: Duration::from_secs(20),
+        sweep_every: Duration::from_secs(10),
+        poll_every: Duration::from_secs(15),
+        rate: Rate { start: 20.0, max: 200.0, burst: 40.0 },
+        ..Settings::default()
+    }
+}
+
+impl Stage {
+    pub fn new(seed: u64, faults: Faults, processes: usize) -> Self {
+        let mut rng = Rng::new(seed);
+        let planner = Planner::new(rng.chance(5_000));
+        let sim = Sim {
+            now: START,
+            rng,
+            faults,
+            store: Store::default(),
+            planner,
+            oracle: Oracle::default(),
+            actors: Actors::default(),
+            graph_writes: 0,
+            graph_reads: 0,
+            violations: Vec::new(),
+            heard: vec![(false, None); processes],
+            lives: vec![0; processes],
+            events: BTreeMap::new(),
+            sequence: 0,
+            trace: DefaultHasher::new(),
+            tally: BTreeMap::new(),
+            verbose: std::env::var_os("ANNIKA_SIM_TRACE").is_some(),
+        };
+        let process = |_| Process {
+            future: None,
+            flag: Arc::new(Flag(AtomicBool::new(true))),
+            paused_until: 0,
+            starts_at: START,
+        };
+        Self { sim: Shared(Arc::new(Mutex::new(sim))), processes: (0..processes).map(process).collect() }
+    }
+
+    /// Lets time pass until then, ms after the start.
+    pub fn run_until(&mut self, end: i64) {
+        loop {
+            self.poll_processes();
+            let event = {
+                let mut sim = self.sim.lock();
+                match sim.events.first_key_value() {
+                    Some(((at, _), _)) if *at <= START + end => {
+                        let ((at, _), event) = sim.events.pop_first().expect("there is one");
+                        sim.now = at;
+                        event
+                    }
+                    _ => {
+                        sim.now = START + end;
+                        return;
+                    }
+                }
+            };
+            event(&mut self.sim.lock());
+            self.disturb();
+        }
+    }
+
+    fn poll_processes(&mut self) {
+        for index in 0..self.processes.len() {
+            let now = self.sim.lock().now;
+            let process = &mut self.processes[index];
+            if process.future.is_none() && process.starts_at <= now {
+                self.sim.lock().lives[index] += 1;
+                let wire = Wire::new(self.sim.clone(), index);
+                process.future = Some(Box::pin(async move {
+                    let engine = Engine::new(wire, settings());
+                    loop {
+                        engine.run(std::future::pending()).await;
+                    }
+                }));
+                process.flag.0.store(true, Ordering::Relaxed);
+            }
+            let Some(future) = process.future.as_mut() else { continue };
+            if process.paused_until > now {
+                continue;
+            }
+            let waker = Waker::from(process.flag.clone());
+            while process.flag.0.swap(false, Ordering::Relaxed) {
+                let _ = future.as_mut().poll(&mut Context::from_waker(&waker));
+            }
+        }
+    }
+
+    fn disturb(&mut self) {
+        let mut sim = self.sim.lock();
+        let (kill, pause) = (sim.faults.kill, sim.faults.pause);
+        let index = usize::try_from(sim.rng.below(self.processes.len() as u64)).expect("an index");
+        if sim.rng.chance(kill) {
+            let away = 50 + sim.rng.ms(3_000);
+            sim.note("kill", |_| index.to_string());
+            sim.at(away, |_| {});
+            let starts_at = sim.now + away;
+            drop(sim);
+            let process = &mut self.processes[index];
+            process.future = None;
+            process.starts_at = starts_at;
+        } else if sim.rng.chance(pause) {
+            let away = 1_000 + sim.rng.ms(30_000);
+            sim.note("pause", |_| format!("{index} {away}"));
+            sim.at(away, |_| {});
+            self.processes[index].paused_until = sim.now + away;
+        }
+    }
+
+    /// A number that stands for everything that happened.
+    pub fn trace(&self) -> u64 {
+        let sim = self.sim.lock();
+        let mut trace = sim.trace.clone();
+        sim.store.documents.values().for_each(|document| document.bytes.hash(&mut trace));
+        trace.finish()
+    }
+}

@@ -1,0 +1,394 @@
+//! What Redis holds, and the production scripts' semantics: fence, compare-and-set, marks, due-set, index, maps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use annika_sync::{
+    lens::{Document, Field, Value},
+    plan::ABSENT,
+    state::{TaskState, digest},
+    world::{
+        Claim, Claimed, Commit, CommitResult, Direction, Event, KnownPlan, Local, Next, OpenCreate,
+        SeenDetails, Snapshot, SweepPage,
+    },
+};
+use serde_json::Value as Json;
+
+const GONE_MS: i64 = 120_000;
+const CACHE_MS: i64 = 3_600_000;
+
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub bytes: Vec<u8>,
+    pub expires_at: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Task {
+    pub record: Option<String>,
+    pub hint: u64,
+    pub deleted: bool,
+    pub missed: u32,
+    pub absent: u32,
+    pub recheck: bool,
+    pub seen_etag: Option<String>,
+    pub fence: Option<u64>,
+    pub lease_until: i64,
+    /// Code in the failed list.
+    pub failed: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub struct Store {
+    pub documents: BTreeMap<String, Stored>,
+    pub tasks: BTreeMap<String, Task>,
+    pub due: BTreeMap<String, i64>,
+    pub index: BTreeMap<String, String>,
+    pub owners: BTreeMap<String, String>,
+    cache: BTreeMap<String, (Json, i64)>,
+    pub plans: BTreeMap<String, KnownPlan>,
+    gone: BTreeMap<String, i64>,
+    pub creates: BTreeMap<String, OpenCreate>,
+    pub orphans: BTreeMap<String, BTreeMap<String, Json>>,
+    details_etags: BTreeMap<String, String>,
+    lease: Option<(u64, i64)>,
+    pub pause_until: i64,
+    fence: u64,
+    /// Which life of which process has a fence.
+    fences: BTreeMap<u64, u64>,
+    pub events: Vec<(String, Event)>,
+    pub document_writes: u64,
+}
+
+impl Store {
+    /// The document, unless its time is up.
+    pub fn document(&self, id: &str, now: i64) -> Option<&Stored> {
+        self.documents.get(id).filter(|stored| stored.expires_at.is_none_or(|at| at > now))
+    }
+
+    pub fn state(&self, id: &str) -> TaskState {
+        let record = self.tasks.get(id).and_then(|task| task.record.as_deref());
+        record.map_or_else(TaskState::default, |record| serde_json::from_str(record).expect("a state"))
+    }
+
+    pub fn hold_lease(&mut self, holder: u64, length: i64, now: i64) -> bool {
+        if self.lease.is_some_and(|(other, until)| other != holder && until > now) {
+            return false;
+        }
+        self.lease = (length > 0).then_some((holder, now + length));
+        true
+    }
+
+    pub fn mark(&mut self, id: &str, delay: i64, now: i64) {
+        let task = self.tasks.entry(id.to_owned()).or_default();
+        task.hint += 1;
+        if task.lease_until > now {
+            return;
+        }
+        let at = now + delay;
+        let due = self.due.entry(id.to_owned()).or_insert(at);
+        *due = at.min(*due);
+    }
+
+    pub fn mark_deleted(&mut self, id: &str, delay: i64, now: i64) {
+        self.tasks.entry(id.to_owned()).or_default().deleted = true;
+        self.mark(id, delay, now);
+    }
+
+    pub fn mark_missing(&mut self, id: &str, now: i64) {
+        self.tasks.entry(id.to_owned()).or_default().missed += 1;
+        self.mark(id, 0, now);
+    }
+
+    pub fn claim(&mut self, holder: u64, limit: usize, lease: i64, now: i64) -> Claimed {
+        let mut due: Vec<(i64, String)> =
+            self.due.iter().filter(|(_, at)| **at <= now).map(|(id, at)| (*at, id.clone())).collect();
+        due.sort();
+        let mut claims = Vec::new();
+        for (_, id) in due.into_iter().take(limit) {
+            self.fence += 1;
+            self.fences.insert(self.fence, holder);
+            let task = self.tasks.entry(id.clone()).or_default();
+            task.fence = Some(self.fence);
+            task.lease_until = now + lease;
+            self.due.insert(id.clone(), now + lease);
+            claims.push(Claim { id, fence: self.fence });
+        }
+        let next = self.due.values().min().map(|at| (at - now).max(0));
+        let next_in = next.map(|ms| Duration::from_millis(u64::try_from(ms).expect("positive")));
+        Claimed { claims, next_in }
+    }
+
+    /// The first round trip of a load.
+    pub fn snapshot(&self, id: &str, now: i64) -> Snapshot {
+        let local = match self.document(id, now) {
+            None => Local::Missing,
+            Some(stored) => {
+                Local::Present { bytes: stored.bytes.clone(), expires: stored.expires_at.is_some() }
+            }
+        };
+        let task = self.tasks.get(id).cloned().unwrap_or_default();
+        Snapshot {
+            id: id.to_owned(),
+            local,
+            state: self.state(id),
+            observed: None,
+            observed_etag: task.seen_etag,
+            hint: task.hint,
+            delete_event: task.deleted,
+            missed_sweeps: task.missed,
+            absent_lists: task.absent,
+            recheck_details: task.recheck,
+            stamp_owner: None,
+            orphans: Vec::new(),
+            open_creates: Vec::new(),
+        }
+    }
+
+    /// The second round trip of a load.
+    pub fn complete(&self, snapshot: &mut Snapshot, now: i64) {
+        if let Some(planner_id) = &snapshot.state.planner_id {
+            let known = snapshot.state.remote.as_ref().map(|remote| remote.etag.as_str());
+            let gone = matches!(snapshot.local, Local::Missing);
+            if snapshot.observed_etag.as_deref().is_some_and(|seen| Some(seen) != known) || gone {
+                let cached = self.cache.get(planner_id).filter(|(_, until)| *until > now);
+                snapshot.observed = cached.map(|(json, _)| json.clone());
+            }
+        } else if let Some(create) = &snapshot.state.create {
+            let held = self.orphans.get(&create.plan);
+            snapshot.orphans = held.into_iter().flatten().map(|(_, json)| json.clone()).collect();
+            snapshot.open_creates = self.creates.values().cloned().collect();
+        } else if let Local::Present { bytes, .. } = &snapshot.local {
+            let stamp = Document::parse(bytes).ok().and_then(|document| document.sync_stamp());
+            let stamped = stamp.map(|stamp| stamp.planner_id).filter(|id| !id.is_empty());
+            let claimed = stamped.or_else(|| snapshot.id.strip_prefix("planner-").map(str::to_owned));
+            let owner = claimed.and_then(|planner_id| self.owners.get(&planner_id).cloned());
+            snapshot.stamp_owner = owner.filter(|owner| *owner != snapshot.id);
+        }
+    }
+
+    /// The commit script.
+    pub fn commit(&mut self, commit: &Commit, holder: u64, now: i64) -> Result<CommitResult, String> {
+        let id = commit.id.as_str();
+        let task = self.tasks.entry(id.to_owned()).or_default();
+        if task.fence != Some(commit.fence) {
+            return Ok(CommitResult::LeaseLost);
+        }
+        if self.fences.get(&commit.fence) != Some(&holder) {
+            return Err(format!("{id}: the fence {} is another process's", commit.fence));
+        }
+        if let Some(write) = &commit.write {
+            let there = self
+                .documents
+                .get(id)
+                .filter(|stored| stored.expires_at.is_none_or(|at| at > now))
+                .map(|stored| &stored.bytes);
+            if there != write.expected.as_ref() {
+                return Ok(CommitResult::LocalChanged);
+            }
+            self.document_writes += 1;
+            match &write.new {
+                None => {
+                    self.documents.remove(id);
+                }
+                Some(new) => {
+                    let old = self.documents.get(id).filter(|_| write.expected.is_some());
+                    let expires_at = old.and_then(|stored| stored.expires_at);
+                    self.documents.insert(id.to_owned(), Stored { bytes: new.bytes(), expires_at });
+                }
+            }
+        }
+        if let Some(state) = &commit.state {
+            task.record = Some(serde_json::to_string(state).expect("serialises"));
+        }
+        if commit.clear_missed {
+            (task.missed, task.deleted) = (0, false);
+        }
+        if commit.clear_absent {
+            task.absent = 0;
+        }
+        task.failed = commit.state.as_ref().and_then(failed);
+        self.put_create(commit);
+        self.put_maps(commit, now);
+        self.events.extend(commit.events.iter().map(|event| (id.to_owned(), event.clone())));
+        let held = matches!(commit.next, Next::Hold);
+        if !held && let Some(seen) = commit.state.as_ref().and_then(|state| state.seen.clone()) {
+            self.index.insert(id.to_owned(), seen);
+        }
+        if held {
+            return Ok(CommitResult::Stored);
+        }
+        let task = self.tasks.entry(id.to_owned()).or_default();
+        let marked = task.hint != commit.hint;
+        (task.fence, task.lease_until) = (None, 0);
+        if commit.state.is_none() {
+            self.index.remove(id);
+            task.record = None;
+        }
+        match commit.next {
+            Next::After(_) | Next::Done { .. } if marked => {
+                self.due.insert(id.to_owned(), now);
+                Ok(CommitResult::StoredDueAgain)
+            }
+            Next::After(delay) => {
+                let delay = i64::try_from(delay.as_millis()).expect("short");
+                self.due.insert(id.to_owned(), now + delay);
+                Ok(CommitResult::Stored)
+            }
+            _ => {
+                self.due.remove(id);
+                task.recheck = false;
+                if commit.state.is_none() {
+                    self.tasks.remove(id);
+                }
+                Ok(CommitResult::Stored)
+            }
+        }
+    }
+
+    fn put_create(&mut self, commit: &Commit) {
+        let create = commit.state.as_ref().and_then(|state| state.create.as_ref());
+        if let Some(create) = create {
+            let title = match create.fields.get(&Field::Title) {
+                Some(Value::Text(title)) => title.clone(),
+                _ => String::new(),
+            };
+            let open = OpenCreate {
+                id: commit.id.clone(),
+                plan: create.plan.clone(),
+                sent_at: create.sent_at,
+                title,
+            };
+            self.creates.insert(commit.id.clone(), open);
+        } else if commit.had_create {
+            self.creates.remove(&commit.id);
+        }
+    }
+
+    fn put_maps(&mut self, commit: &Commit, now: i64) {
+        if let Some(unmapped) = &commit.unmap {
+            let planner_id = &unmapped.planner_id;
+            self.owners.remove(planner_id);
+            self.cache.remove(planner_id);
+            self.details_etags.remove(planner_id);
+            self.gone.insert(planner_id.clone(), now + GONE_MS);
+            if let Some(plan) = &unmapped.plan {
+                self.plans.entry(plan.clone()).or_default().etags.remove(planner_id);
+            }
+        }
+        let Some(remote) = &commit.remote else { return };
+        let planner_id = &remote.planner_id;
+        if remote.newly_mapped {
+            self.owners.insert(planner_id.clone(), commit.id.clone());
+            if let Some(plan) = &remote.plan
+                && let Some(held) = self.orphans.get_mut(plan)
+            {
+                held.remove(planner_id);
+            }
+        }
+        if let Some(etag) = &remote.details_etag {
+            self.details_etags.insert(planner_id.clone(), etag.clone());
+        }
+        if let Some(plan) = &remote.plan {
+            self.plans.entry(plan.clone()).or_default().etags.insert(planner_id.clone(), remote.etag.clone());
+        }
+        if let Some(left) = &remote.left {
+            self.plans.entry(left.clone()).or_default().etags.remove(planner_id);
+        }
+        if let Some(json) = &remote.json {
+            self.cache.insert(planner_id.clone(), (json.clone(), now + CACHE_MS));
+        }
+    }
+
+    /// The observe script; `owner` is what the map said a moment ago.
+    pub fn observe(&mut self, plan: &str, json: &Json, owner: Option<&String>, now: i64) {
+        let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+        let (planner_id, etag) = (text("id"), text("@odata.etag"));
+        if self.owners.get(&planner_id) != owner {
+            return;
+        }
+        let id = owner.cloned().unwrap_or_else(|| format!("planner-{planner_id}"));
+        if owner.is_none() {
+            if self.gone.get(&planner_id).is_some_and(|until| *until > now) {
+                return;
+            }
+            self.owners.insert(planner_id.clone(), id.clone());
+            let state = TaskState { planner_id: Some(planner_id.clone()), ..TaskState::default() };
+            let record = serde_json::to_string(&state).expect("serialises");
+            self.tasks.entry(id.clone()).or_default().record.get_or_insert(record);
+        }
+        self.cache.insert(planner_id.clone(), (json.clone(), now + CACHE_MS));
+        self.plans.entry(plan.to_owned()).or_default().etags.insert(planner_id, etag.clone());
+        let task = self.tasks.entry(id.clone()).or_default();
+        task.seen_etag = Some(etag);
+        task.absent = 0;
+        self.mark(&id, 0, now);
+    }
+
+    /// The note script: how often lists lacked it.
+    pub fn note_absent(&mut self, planner_id: &str, owner: &str, times: u32, now: i64) {
+        if self.owners.get(planner_id).is_some_and(|now| now == owner) {
+            self.tasks.entry(owner.to_owned()).or_default().absent = times;
+            self.mark(owner, 0, now);
+        }
+    }
+
+    /// The note script: the details have another ETag.
+    pub fn note_recheck(&mut self, seen: &SeenDetails, now: i64) {
+        let Some(owner) = self.owners.get(&seen.planner_id).cloned() else { return };
+        match self.details_etags.get(&seen.planner_id) {
+            Some(known) if *known == seen.etag => {}
+            None if seen.empty => {
+                self.details_etags.insert(seen.planner_id.clone(), seen.etag.clone());
+            }
+            _ => {
+                self.tasks.entry(owner.clone()).or_default().recheck = true;
+                self.mark(&owner, 0, now);
+            }
+        }
+    }
+
+    pub fn sweep(&self, now: i64) -> SweepPage {
+        let mut page = SweepPage::default();
+        for (id, known) in &self.index {
+            page.read += 1;
+            match self.document(id, now) {
+                Some(stored) if digest(&stored.bytes) == *known => {}
+                Some(_) => page.changed.push(id.clone()),
+                None if known == ABSENT => {}
+                None => page.missing.push(id.clone()),
+            }
+        }
+        page
+    }
+
+    pub fn unknown(&self, now: i64) -> Vec<String> {
+        let keys: BTreeSet<&String> =
+            self.documents.keys().filter(|id| self.document(id, now).is_some()).collect();
+        keys.into_iter().filter(|id| !self.index.contains_key(*id)).cloned().collect()
+    }
+}
+
+/// What was told, in a word.
+pub fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Synced { direction: Direction::Up, op: "create", .. } => "told: created",
+        Event::Synced { direction: Direction::Up, .. } => "told: uploaded",
+        Event::Synced { direction: Direction::Down, .. } => "told: downloaded",
+        Event::Conflict { .. } => "told: conflict",
+        Event::Deleted { direction: Direction::Up } => "told: deleted in Planner",
+        Event::Deleted { direction: Direction::Down } => "told: deleted in Redis",
+        Event::Restored => "told: restored",
+        Event::Failed { code, .. } if code == "create_unresolved" => "told: create unresolved",
+        Event::Failed { .. } => "told: failed",
+    }
+}
+
+fn failed(state: &TaskState) -> Option<String> {
+    if state.create.as_ref().is_some_and(|create| create.unresolved) {
+        return Some("create_unresolved".to_owned());
+    }
+    state.failure.as_ref().map(|failure| failure.code.clone())
+}

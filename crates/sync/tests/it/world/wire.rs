@@ -1,0 +1,463 @@
+//! The engine's `World` over the models. On the way calls are delayed, lost, answered to nobody, or late:
+//! what was sent arrives even when its sender is dead.
+
+use std::{
+    future::{Future, poll_fn},
+    task::Poll,
+    time::Duration,
+};
+
+use annika_sync::world::{
+    Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation,
+    OpenCreate, PlanList, Plans, Report, SeenDetails, Signals, Snapshot, StoreError, Stored, SweepPage,
+    World,
+};
+use serde_json::{Value as Json, json};
+
+use super::{
+    planner::{APP, By},
+    sim::{Answer, Shared, Sim},
+};
+
+pub const PLANS: [&str; 2] = ["plan-a", "plan-b"];
+/// How long the client waits for Graph, ms.
+const TIMEOUT_MS: i64 = 10_000;
+/// How long it waits for the store, ms.
+const STORE_TIMEOUT_MS: i64 = 1_000;
+
+/// One process's way to the world.
+pub struct Wire {
+    sim: Shared,
+    process: usize,
+    holder: u64,
+}
+
+/// What becomes of a call.
+enum Fate {
+    Answered,
+    NotArrived,
+    ReplyLost,
+    Late,
+}
+
+fn fate(sim: &mut Sim, chance: u64) -> Fate {
+    if !sim.rng.chance(chance) {
+        return Fate::Answered;
+    }
+    match sim.rng.below(4) {
+        0 => Fate::NotArrived,
+        1 => Fate::Late,
+        _ => Fate::ReplyLost,
+    }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn duration(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+impl Wire {
+    pub fn new(sim: Shared, process: usize) -> Self {
+        let life = sim.lock().lives[process];
+        let holder = (process as u64) << 32 | life;
+        Self { sim, process, holder }
+    }
+
+    /// A call of the store.
+    fn store<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        effect: impl FnOnce(&mut Sim) -> T + Send + 'static,
+    ) -> Answer<Stored<T>> {
+        let answer = Answer::default();
+        let given = answer.clone();
+        let mut sim = self.sim.lock();
+        let chance = sim.faults.store;
+        let fate = fate(&mut sim, chance);
+        let there = match fate {
+            Fate::Late => STORE_TIMEOUT_MS + sim.rng.ms(2_000),
+            _ => sim.rng.ms(3),
+        };
+        if !matches!(fate, Fate::Answered) {
+            let failed = answer.clone();
+            sim.note("store fault", |_| name.to_owned());
+            sim.at(STORE_TIMEOUT_MS, move |_| {
+                failed.give(Err(StoreError { code: "redis_unavailable", message: name.to_owned() }));
+            });
+        }
+        if !matches!(fate, Fate::NotArrived) {
+            sim.at(there, move |sim| {
+                let result = effect(sim);
+                let back = sim.rng.ms(3);
+                if matches!(fate, Fate::Answered) {
+                    sim.at(back, move |_| given.give(Ok(result)));
+                }
+            });
+        }
+        answer
+    }
+
+    async fn wait(&self, ms: i64) {
+        let answer = Answer::default();
+        let given = answer.clone();
+        self.sim.lock().at(ms, move |_| given.give(()));
+        answer.await;
+    }
+
+    /// A call of Graph; `None` = unknown.
+    fn call<T: Send + 'static>(
+        &self,
+        effect: impl FnOnce(&mut Sim) -> T + Send + 'static,
+    ) -> Answer<Option<T>> {
+        let answer = Answer::default();
+        let given = answer.clone();
+        let mut sim = self.sim.lock();
+        let chance = sim.faults.graph;
+        let fate = fate(&mut sim, chance);
+        let there = match fate {
+            Fate::Late => 1_000 + sim.rng.ms(40_000),
+            _ => 20 + sim.rng.ms(150),
+        };
+        if !matches!(fate, Fate::Answered) {
+            let failed = answer.clone();
+            sim.note("graph fault", |_| String::new());
+            sim.at(TIMEOUT_MS, move |_| failed.give(None));
+        }
+        if !matches!(fate, Fate::NotArrived) {
+            sim.at(there, move |sim| {
+                let result = effect(sim);
+                let back = 20 + sim.rng.ms(150);
+                if matches!(fate, Fate::Answered) {
+                    sim.at(back, move |_| given.give(Some(result)));
+                }
+            });
+        }
+        answer
+    }
+}
+
+fn kind(result: CommitResult) -> &'static str {
+    match result {
+        CommitResult::Stored => "stored",
+        CommitResult::StoredDueAgain => "stored, due again",
+        CommitResult::LocalChanged => "document moved",
+        CommitResult::LeaseLost => "lease lost",
+    }
+}
+
+fn answered(status: u16, body: Option<Json>) -> GraphOutcome {
+    GraphOutcome::Answer { status, body, retry_after: None }
+}
+
+/// One request arrives.
+fn serve(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
+    let outcome = serve_quietly(sim, request);
+    sim.graph_reads += u64::from(matches!(request, GraphRequest::GetTask { .. }));
+    if request.is_write() {
+        sim.graph_writes += 1;
+        let what = if status(&outcome) == "200" { "graph write" } else { "graph write refused" };
+        sim.note(what, |_| format!("{request:?} -> {}", status(&outcome)));
+    }
+    outcome
+}
+
+fn status(outcome: &GraphOutcome) -> String {
+    match outcome {
+        GraphOutcome::Answer { status, .. } => status.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn serve_quietly(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
+    let (throttle, broken, absent) = (sim.faults.throttle, sim.faults.broken, sim.faults.absent);
+    if sim.rng.chance(throttle) {
+        let retry_after = Some(duration(1_000 + sim.rng.ms(4_000)));
+        return GraphOutcome::Answer { status: 429, body: None, retry_after };
+    }
+    let is_broken = sim.rng.chance(broken);
+    if is_broken && sim.rng.chance(5_000) {
+        return answered(500, None);
+    }
+    if !matches!(request, GraphRequest::CreateTask { .. }) && sim.rng.chance(absent) {
+        return answered(404, None);
+    }
+    let now = sim.now;
+    let planner = &mut sim.planner;
+    let outcome = match request {
+        GraphRequest::GetTask { planner_id } => planner.get(planner_id).ok_or(404),
+        GraphRequest::GetDetails { planner_id } => planner.details(planner_id).ok_or(404),
+        GraphRequest::CreateTask { body } => {
+            let json = planner.create(body, By::App, now);
+            sim.actors.task_created(&json);
+            Ok(json)
+        }
+        GraphRequest::PatchTask { planner_id, etag, body } => planner.patch(planner_id, etag, body, now),
+        GraphRequest::PatchDetails { planner_id, etag, body } => {
+            planner.patch_details(planner_id, etag, body, now)
+        }
+        GraphRequest::DeleteTask { planner_id, etag } => {
+            if planner.tasks.contains_key(planner_id) && !sim.actors.may_delete_in_planner(planner_id) {
+                let what = format!("DELETE of {planner_id}, which nobody deleted");
+                sim.violation(what);
+            }
+            sim.planner.delete(planner_id, etag, now).map(|()| Json::Null)
+        }
+    };
+    match outcome {
+        _ if is_broken => answered(500, None),
+        Ok(body) => answered(200, (!body.is_null()).then_some(body)),
+        Err(status) => answered(status, Some(json!({"error": {"code": "", "message": ""}}))),
+    }
+}
+
+fn serve_list(sim: &mut Sim, plan: &str, begun_at: i64) -> PlanList {
+    let (fault, lag) = (sim.faults.list, sim.faults.lag);
+    if sim.rng.chance(fault) {
+        return match sim.rng.below(3) {
+            0 => PlanList::Refused { status: 429, retry_after: Some(Duration::from_secs(2)) },
+            1 => PlanList::Refused { status: 403, retry_after: None },
+            _ => PlanList::Incomplete { reason: "the second page did not come".to_owned() },
+        };
+    }
+    let then = sim.now - sim.rng.ms(lag + 1);
+    PlanList::Complete { tasks: sim.planner.list(plan, then), begun_at }
+}
+
+impl World for Wire {
+    fn now_ms(&self) -> i64 {
+        self.sim.lock().now
+    }
+
+    fn random(&self) -> u64 {
+        self.sim.lock().rng.next()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.wait(ms(duration)).await;
+    }
+
+    fn marked(&self) -> impl Future<Output = ()> + Send {
+        let (sim, process) = (self.sim.clone(), self.process);
+        poll_fn(move |context| {
+            let mut sim = sim.lock();
+            let heard = &mut sim.heard[process];
+            if std::mem::take(&mut heard.0) {
+                return Poll::Ready(());
+            }
+            heard.1 = Some(context.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    async fn hold_lease(&self, length: Duration) -> Stored<bool> {
+        let holder = self.holder;
+        self.store("hold_lease", move |sim| sim.store.hold_lease(holder, ms(length), sim.now)).await
+    }
+
+    async fn release_lease(&self) -> Stored<()> {
+        let holder = self.holder;
+        self.store("release_lease", move |sim| {
+            sim.store.hold_lease(holder, 0, sim.now);
+        })
+        .await
+    }
+
+    async fn mark(&self, ids: &[String], delay: Duration) -> Stored<()> {
+        let (ids, process) = (ids.to_vec(), self.process);
+        self.store("mark", move |sim| {
+            ids.iter().for_each(|id| sim.store.mark(id, ms(delay), sim.now));
+            sim.wake(process);
+        })
+        .await
+    }
+
+    async fn mark_missing(&self, ids: &[String]) -> Stored<()> {
+        let (ids, process) = (ids.to_vec(), self.process);
+        self.store("mark_missing", move |sim| {
+            ids.iter().for_each(|id| sim.store.mark_missing(id, sim.now));
+            sim.wake(process);
+        })
+        .await
+    }
+
+    async fn ingest_pending(&self) -> Stored<usize> {
+        self.store("ingest_pending", |_| 0).await
+    }
+
+    async fn claim(&self, limit: usize, lease: Duration) -> Stored<Claimed> {
+        let holder = self.holder;
+        self.store("claim", move |sim| sim.store.claim(holder, limit, ms(lease), sim.now)).await
+    }
+
+    async fn load(&self, ids: &[String]) -> Stored<Vec<Snapshot>> {
+        let ids = ids.to_vec();
+        let read = move |sim: &mut Sim| -> Vec<Snapshot> {
+            ids.iter().map(|id| sim.store.snapshot(id, sim.now)).collect()
+        };
+        let mut snapshots = self.store("load", read).await?;
+        self.store("load", move |sim| {
+            snapshots.iter_mut().for_each(|snapshot| sim.store.complete(snapshot, sim.now));
+            snapshots
+        })
+        .await
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> Stored<Vec<CommitResult>> {
+        let holder = self.holder;
+        self.store("commit", move |sim| {
+            let mut results = Vec::new();
+            for commit in &commits {
+                sim.actors.before_commit(commit, &mut sim.oracle);
+                match sim.store.commit(commit, holder, sim.now) {
+                    Ok(result) => {
+                        sim.note("commit", |_| {
+                            let state = commit.state.as_ref();
+                            format!(
+                                "{} {result:?} {:?} wrote={} {:?} gone={:?}",
+                                commit.id,
+                                commit.next,
+                                commit.write.is_some(),
+                                commit.events,
+                                state.and_then(|state| state.gone.clone())
+                            )
+                        });
+                        *sim.tally.entry(kind(result)).or_default() += 1;
+                        if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
+                            let wrong = sim.actors.after_commit(commit, &mut sim.oracle);
+                            wrong.into_iter().for_each(|wrong| sim.violation(wrong));
+                        }
+                        results.push(result);
+                    }
+                    Err(wrong) => {
+                        sim.violation(wrong);
+                        results.push(CommitResult::LeaseLost);
+                    }
+                }
+            }
+            results
+        })
+        .await
+    }
+
+    async fn sweep_page(&self, _cursor: Option<String>) -> Stored<SweepPage> {
+        self.store("sweep_page", |sim| sim.store.sweep(sim.now)).await
+    }
+
+    async fn discover(&self, _cursor: Option<String>) -> Stored<Discovered> {
+        self.store("discover", |sim| Discovered { ids: sim.store.unknown(sim.now), next: None }).await
+    }
+
+    async fn plans(&self, _ask: bool) -> Stored<Plans> {
+        let synced: Vec<String> = PLANS.iter().map(|plan| (*plan).to_owned()).collect();
+        let default = synced.first().cloned();
+        self.store("plans", move |_| Plans { synced, default, unread: false, problems: Vec::new() }).await
+    }
+
+    async fn list(&self, plans: &[String]) -> (Vec<PlanList>, u32) {
+        let begun_at = self.now_ms();
+        let wanted = plans.to_vec();
+        let requests = u32::try_from(wanted.len()).expect("few");
+        let lists = self
+            .call(move |sim| wanted.iter().map(|plan| serve_list(sim, plan, begun_at)).collect::<Vec<_>>())
+            .await;
+        let unknown = || plans.iter().map(|_| PlanList::Incomplete { reason: "no answer".into() }).collect();
+        (lists.unwrap_or_else(unknown), requests)
+    }
+
+    async fn known(&self, plan: &str) -> Stored<KnownPlan> {
+        let plan = plan.to_owned();
+        self.store("known", move |sim| sim.store.plans.get(&plan).cloned().unwrap_or_default()).await
+    }
+
+    async fn open_creates(&self) -> Stored<Vec<OpenCreate>> {
+        self.store("open_creates", |sim| sim.store.creates.values().cloned().collect()).await
+    }
+
+    async fn observe(&self, observation: Observation) -> Stored<()> {
+        let Observation { plan, changed, missing, moved, reappeared, held, .. } = observation;
+        let name = |json: &Json| json["id"].as_str().unwrap_or_default().to_owned();
+        let read = move |sim: &mut Sim| -> Vec<(Json, Option<String>)> {
+            let owner = |json: &Json| sim.store.owners.get(&name(json)).cloned();
+            changed.into_iter().map(|json| (owner(&json), json)).map(|(owner, json)| (json, owner)).collect()
+        };
+        let changed = self.store("observe", read).await?;
+        let (to, process) = (plan.clone(), self.process);
+        self.store("observe", move |sim| {
+            for (json, owner) in &changed {
+                sim.store.observe(&to, json, owner.as_ref(), sim.now);
+                sim.note("observe", |_| format!("{} {owner:?} {}", json["id"], json["@odata.etag"]));
+            }
+        })
+        .await?;
+        let notes: Vec<(String, u32)> =
+            missing.clone().into_iter().chain(reappeared.into_iter().map(|id| (id, 0))).collect();
+        let owners = self
+            .store("observe", move |sim| {
+                let owner = |(id, times): (String, u32)| (sim.store.owners.get(&id).cloned(), id, times);
+                notes.into_iter().map(owner).collect::<Vec<_>>()
+            })
+            .await?;
+        self.store("observe", move |sim| {
+            for (owner, planner_id, times) in owners {
+                match owner {
+                    Some(owner) => sim.store.note_absent(&planner_id, &owner, times, sim.now),
+                    None => {
+                        sim.store.plans.entry(plan.clone()).or_default().etags.remove(&planner_id);
+                    }
+                }
+            }
+            let known = sim.store.plans.entry(plan.clone()).or_default();
+            moved.iter().for_each(|id| {
+                known.etags.remove(id);
+            });
+            let orphans = sim.store.orphans.entry(plan.clone()).or_default();
+            orphans.clear();
+            orphans.extend(held.iter().map(|json| (name(json), json.clone())));
+            sim.store.plans.entry(plan).or_default().missing = missing;
+            sim.wake(process);
+        })
+        .await
+    }
+
+    async fn recheck_details(&self, seen: &[SeenDetails]) -> Stored<()> {
+        let seen = seen.to_vec();
+        self.store("recheck_details", move |sim| {
+            seen.iter().for_each(|seen| sim.store.note_recheck(seen, sim.now));
+        })
+        .await
+    }
+
+    async fn rotated(&self, plan: &str, cursor: &str) -> Stored<()> {
+        let (plan, cursor) = (plan.to_owned(), cursor.to_owned());
+        self.store("rotated", move |sim| sim.store.plans.entry(plan).or_default().details_cursor = cursor)
+            .await
+    }
+
+    async fn graph(&self, requests: Vec<GraphRequest>) -> Vec<GraphOutcome> {
+        let count = requests.len();
+        let outcomes = self
+            .call(move |sim| requests.iter().map(|request| serve(sim, request)).collect::<Vec<_>>())
+            .await;
+        let unknown = GraphOutcome::Unknown { reason: "no answer".to_owned() };
+        outcomes.unwrap_or_else(|| vec![unknown; count])
+    }
+
+    fn application_id(&self) -> Option<String> {
+        Some(APP.to_owned())
+    }
+
+    async fn signals(&self) -> Stored<Signals> {
+        self.store("signals", |sim| Signals { paused_until: sim.store.pause_until, poll_wanted: false }).await
+    }
+
+    async fn pause_until(&self, until: i64) -> Stored<()> {
+        self.store("pause_until", move |sim| sim.store.pause_until = sim.store.pause_until.max(until)).await
+    }
+
+    async fn report(&self, _report: &Report) -> Stored<()> {
+        self.store("report", |_| ()).await
+    }
+}

@@ -1,0 +1,159 @@
+//! The whole product for a measurement, with its engine running, and an agent's hand on it.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context;
+use redis::aio::MultiplexedConnection;
+use serde_json::{Value, json};
+
+use super::clock::{pause, until};
+use crate::{
+    graph::{Control, Tally},
+    stack::{Stack, StackOptions},
+};
+
+/// The script that the agents' guide ships.
+pub(super) const UPDATE: &str = include_str!("../../../docs/agents/update.lua");
+pub(super) const PENDING: &str = "annika:sync:pending";
+
+/// How long anything may take that has to happen.
+pub(super) const LIMIT: Duration = Duration::from_secs(180);
+
+/// How fast the engine may ask Graph.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limiter {
+    /// As it is without settings.
+    Production,
+    /// So high that it never waits.
+    Raised,
+}
+
+impl Limiter {
+    /// The setting, as it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Production => {
+                "the whole product, limiter as in production (5 sub-requests/s at the start, burst 40)"
+            }
+            Self::Raised => {
+                "the whole product, limiter raised (GRAPH_RATE_PER_SECOND, GRAPH_RATE_BURST, GRAPH_RATE_MAX = 100000)"
+            }
+        }
+    }
+}
+
+/// The product, running.
+pub(super) struct Scene {
+    pub stack: Stack,
+    pub redis: MultiplexedConnection,
+    store: redis::Script,
+    http: reqwest::Client,
+}
+
+impl Scene {
+    /// Starts everything and waits for the first poll.
+    pub async fn start(app: &Path, limiter: Limiter) -> anyhow::Result<Self> {
+        let mut options = StackOptions::new(app);
+        if let Limiter::Raised = limiter {
+            options.env = ["GRAPH_RATE_PER_SECOND", "GRAPH_RATE_BURST", "GRAPH_RATE_MAX"]
+                .map(|name| (name.to_owned(), "100000".to_owned()))
+                .into();
+        }
+        let stack = Stack::start(options).await?;
+        let redis = stack.redis.as_ref().context("a Redis of our own")?.connect().await?;
+        // Dropping the handle leaves the invocation running.
+        drop(stack.host.fire_detached("planner_poll")?);
+        let scene = Self { stack, redis, store: redis::Script::new(UPDATE), http: http()? };
+        until("the first poll", LIMIT, async || Ok((scene.polls() > 0).then_some(()))).await?;
+        scene.settle().await?;
+        Ok(scene)
+    }
+
+    pub fn graph(&self) -> &Control {
+        self.stack.graph.control()
+    }
+
+    /// What the handler asked of Graph so far.
+    pub fn tally(&self) -> Tally {
+        self.graph().counts().app
+    }
+
+    /// How often a plan was listed from its first page.
+    pub fn polls(&self) -> u64 {
+        route(&self.tally(), LIST)
+    }
+
+    /// An agent's write, by the guide's script.
+    pub async fn write(&self, id: &str, read: &str, text: &str) -> anyhow::Result<()> {
+        let mut redis = self.redis.clone();
+        let stored: i64 = self
+            .store
+            .key(format!("annika:tasks:{id}"))
+            .key(PENDING)
+            .arg(read)
+            .arg(text)
+            .arg(json!(id).to_string())
+            .invoke_async(&mut redis)
+            .await?;
+        anyhow::ensure!(stored == 1, "the task {id} was written by somebody else");
+        Ok(())
+    }
+
+    /// Reads a document.
+    pub async fn read(&self, id: &str) -> anyhow::Result<String> {
+        let mut redis = self.redis.clone();
+        let text: Option<String> =
+            redis::cmd("GET").arg(format!("annika:tasks:{id}")).query_async(&mut redis).await?;
+        text.with_context(|| format!("there is no task {id}"))
+    }
+
+    /// An agent's change, as the guide has it.
+    pub async fn update(&self, id: &str, edit: impl Fn(&mut Value)) -> anyhow::Result<()> {
+        let read = self.read(id).await?;
+        let mut document: Value = serde_json::from_str(&read)?;
+        edit(&mut document);
+        self.write(id, &read, &document.to_string()).await
+    }
+
+    /// The Planner id of a task, if it has one.
+    pub async fn planner_id(&self, id: &str) -> anyhow::Result<Option<String>> {
+        let mut redis = self.redis.clone();
+        let map: Option<String> =
+            redis::cmd("GET").arg(format!("annika:planner:id_map:{id}")).query_async(&mut redis).await?;
+        let map: Option<Value> = map.map(|map| serde_json::from_str(&map)).transpose()?;
+        Ok(map.and_then(|map| map.get("planner_id")?.as_str().map(str::to_owned)))
+    }
+
+    /// Asks for a poll.
+    pub async fn poll_now(&self) -> anyhow::Result<()> {
+        let url = format!("{}/api/sync/poll", self.stack.host.url());
+        let key = self.stack.host.function_key();
+        self.http.post(url).header("x-functions-key", key).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Waits until nothing waits to be synced.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        let mut redis = self.redis.clone();
+        let mut quiet = 0;
+        until("everything is synced", LIMIT, async || {
+            let waiting: u64 = redis::cmd("ZCARD").arg("annika:sync:due").query_async(&mut redis).await?;
+            quiet = if waiting == 0 { quiet + 1 } else { 0 };
+            Ok((quiet >= 20).then_some(()))
+        })
+        .await?;
+        pause(Duration::from_millis(200)).await;
+        Ok(())
+    }
+}
+
+/// The list of a plan's tasks, as the journal counts it.
+pub(super) const LIST: &str = "GET /planner/plans/{id}/tasks";
+
+pub(super) fn route(tally: &Tally, route: &str) -> u64 {
+    tally.by_route.get(route).copied().unwrap_or(0)
+}
+
+fn http() -> anyhow::Result<reqwest::Client> {
+    Ok(reqwest::Client::builder().no_proxy().build()?)
+}
