@@ -159,7 +159,7 @@ async fn one(seed: u64) {
     ));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_seeded_kills_in_the_middle_of_200_uploads_make_no_duplicate() {
     let start = Instant::now();
     // Side by side: each waits out the lease of its dead engine.

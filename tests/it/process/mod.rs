@@ -22,7 +22,7 @@ use annika_devkit::{
     graph::{Control, GraphOptions, seed},
     stack::{Stack, StackOptions},
 };
-use redis::{AsyncCommands, aio::MultiplexedConnection};
+use redis::{AsyncCommands, AsyncConnectionConfig, aio::MultiplexedConnection};
 use serde_json::{Value, json};
 
 /// Lays the Functions app flat into `folder`, as `make stage` does; the binary is linked.
@@ -79,7 +79,10 @@ impl Rig {
         options.host = host_options(&options.app);
         change(&mut options);
         let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
-        let redis = stack.redis.as_ref().unwrap().connect().await.unwrap();
+        // A machine that runs every test at once is slow to answer.
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
+        let client = stack.redis.as_ref().unwrap().client().unwrap();
+        let redis = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
         Self { stack, redis, http, app }
     }
