@@ -171,7 +171,7 @@ pub(super) async fn recheck_details(store: &Store, seen: &[SeenDetails]) -> Resu
     Ok(())
 }
 
-/// Keeps the tasks that may belong to open creates, and marks those creates.
+/// Keeps the tasks that may belong to open creates; the engine marks those creates.
 async fn hold(store: &Store, observation: &Observation, now: i64) -> Result<(), StoreError> {
     let key = keys::sync_orphans(&observation.plan);
     if observation.held.is_empty() {

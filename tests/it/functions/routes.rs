@@ -65,7 +65,7 @@ fn level_of(functions: &[LoadedFunction], name: &str) -> AuthLevel {
     functions.iter().find(|function| function.name == name).unwrap().http().unwrap().auth_level
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_function_that_the_host_picks_has_the_auth_level_of_the_route_that_answers() {
     let rig = Rig::start_with(|options| options.host.timers = false).await;
     let functions = rig.host().functions().to_vec();
@@ -172,7 +172,7 @@ fn mapped(row: &Value) -> (String, Option<&'static str>) {
     (ours, function.filter(|_| reaches || constrained))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn every_recorded_path_ends_at_the_same_function_or_nowhere_and_no_trigger_is_reached() {
     let Some(oracles) = oracle::path("golden real-host/paths.json, mode C, through the product") else {
         return;

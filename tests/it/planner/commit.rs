@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use annika::keys;
-use annika_devkit::oracle;
+use annika_devkit::{
+    oracle,
+    redis_server::{RedisOptions, redis_json_module},
+};
 use annika_sync::{
     lens::{Field, Value as Lens},
     state::{Create, Failure, TaskState},
-    world::{CommitResult, Next, Unmapped, World},
+    world::{CommitResult, Local, LocalWrite, Next, Unmapped, World},
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -327,19 +330,43 @@ async fn settled_hints_are_dropped_and_others_stay() {
 
 #[tokio::test]
 async fn a_redisjson_value_stays_one() {
-    let mut stage = Stage::start().await;
-    let set: redis::RedisResult<()> =
-        redis::cmd("JSON.SET").arg(keys::task("t")).arg("$").arg(A).query_async(&mut stage.redis).await;
-    if set.is_err() {
-        let why = format!("{} has no RedisJSON", stage.server.version());
-        return oracle::skip("a_redisjson_value_stays_one", &why);
-    }
+    let folder = tempfile::tempdir().unwrap();
+    let module = match redis_json_module(folder.path()) {
+        Ok(module) => module,
+        Err(why) => return oracle::skip("a_redisjson_value_stays_one", &why.to_string()),
+    };
+    let args = vec!["--loadmodule".to_owned(), module.display().to_string()];
+    let mut stage = Stage::start_with(RedisOptions { args, ..RedisOptions::default() }).await;
+    let key = keys::task("t");
+    let other = stage.server.connect().await.unwrap();
+    let set = async |text: &str| {
+        let mut redis = other.clone();
+        let _: redis::Value = redis::cmd("JSON.SET")
+            .arg(keys::task("t"))
+            .arg("$")
+            .arg(text)
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+    };
+    set(A).await;
     let claim = stage.claimed_missing("t").await;
-    let stored: String =
-        redis::cmd("JSON.GET").arg(keys::task("t")).query_async(&mut stage.redis).await.unwrap();
+    let snapshot = stage.world.load(&["t".to_owned()]).await.unwrap().remove(0);
+    let Local::Present { bytes, expires: false } = snapshot.local else { panic!("{:?}", snapshot.local) };
+    // Somebody else's value is compared too.
+    set(r#"{"id":"t","title":"Z"}"#).await;
     let mut commit = done(&claim);
-    commit.write = Some(write(Some(&stored), Some(B)));
+    commit.write = Some(LocalWrite { expected: Some(bytes.clone()), new: Some(document(B)) });
+    assert_eq!(stage.commit(commit.clone()).await, CommitResult::LocalChanged);
+    set(A).await;
     assert_eq!(stage.commit(commit).await, CommitResult::Stored);
-    let kind: String = redis::cmd("TYPE").arg(keys::task("t")).query_async(&mut stage.redis).await.unwrap();
+    let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut stage.redis).await.unwrap();
     assert_eq!(kind, "ReJSON-RL");
+    let snapshot = stage.world.load(&["t".to_owned()]).await.unwrap().remove(0);
+    let Local::Present { bytes, .. } = snapshot.local else { panic!("{:?}", snapshot.local) };
+    let stored: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(stored["title"], "B");
+    let () = stage.redis.hset(keys::sync_index(), "t", "old").await.unwrap();
+    let page = stage.world.sweep_page(None).await.unwrap();
+    assert_eq!((page.changed, page.missing), (vec!["t".to_owned()], Vec::new()), "the sweep reads it too");
 }

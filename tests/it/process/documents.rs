@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Rig, within};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_malformed_document_stands_in_the_failed_list_until_it_is_fixed_and_stops_nothing_else() {
     let rig = Rig::start().await;
     let mut redis = rig.redis.clone();
@@ -61,7 +61,7 @@ async fn a_malformed_document_stands_in_the_failed_list_until_it_is_fixed_and_st
     rig.check(&["good among bad", "is fixed", "due when", "the day after"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_document_that_expires_is_no_deletion_and_one_that_is_deleted_is() {
     let rig = Rig::start().await;
     let mut redis = rig.redis.clone();

@@ -17,7 +17,7 @@ fn alive(pid: u32) -> bool {
     !state.is_empty() && !state.rsplit(") ").next().unwrap().starts_with('Z')
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_periodic_mode_runs_one_cycle_and_returns() {
     let rig = Rig::start_with(|options| {
         options.host.timers = false;
@@ -42,7 +42,7 @@ async fn the_periodic_mode_runs_one_cycle_and_returns() {
     rig.check(&["in one cycle", "seen in the next"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_graph_without_beta_is_enough() {
     let rig = Rig::start_with(|options| options.graph.beta = false).await;
     rig.fire();
@@ -62,8 +62,8 @@ async fn a_graph_without_beta_is_enough() {
     rig.check(&["by v1.0 alone"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_whose_host_goes_away_between_runs_is_taken_over_by_the_next_host() {
+#[tokio::test]
+async fn a_host_that_stops_takes_its_handler_with_it() {
     let rig = Rig::start().await;
     rig.create("t", "before the host went").await;
     rig.in_planner("before the host went", 10).await;

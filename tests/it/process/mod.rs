@@ -1,6 +1,7 @@
 //! The real binary under the Functions-host emulator, with a Redis and the simulators of its own.
 
 mod documents;
+mod handover;
 mod hosting;
 mod kill;
 mod lifecycle;
@@ -21,7 +22,7 @@ use annika_devkit::{
     graph::{Control, GraphOptions, seed},
     stack::{Stack, StackOptions},
 };
-use redis::{AsyncCommands, aio::MultiplexedConnection};
+use redis::{AsyncCommands, AsyncConnectionConfig, aio::MultiplexedConnection};
 use serde_json::{Value, json};
 
 /// Lays the Functions app flat into `folder`, as `make stage` does; the binary is linked.
@@ -58,7 +59,7 @@ pub struct Rig {
     pub stack: Stack,
     pub redis: MultiplexedConnection,
     http: reqwest::Client,
-    _app: tempfile::TempDir,
+    app: tempfile::TempDir,
 }
 
 impl Rig {
@@ -78,9 +79,23 @@ impl Rig {
         options.host = host_options(&options.app);
         change(&mut options);
         let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error}"));
-        let redis = stack.redis.as_ref().unwrap().connect().await.unwrap();
+        // A machine that runs every test at once is slow to answer.
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
+        let client = stack.redis.as_ref().unwrap().client().unwrap();
+        let redis = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { stack, redis, http, _app: app }
+        Self { stack, redis, http, app }
+    }
+
+    /// Another host with a handler of its own, for the same Redis and Graph; with credentials and the plan.
+    pub async fn another_host(&self) -> FunctionsHost {
+        let mut options = host_options(&self.app.path().join("app"));
+        let graph = self.stack.graph.environment(true).into_iter();
+        options.env.extend(graph.map(|(name, value)| (name.to_owned(), value)));
+        options.env.push(("AZURE_CLIENT_ID".to_owned(), self.stack.graph.client_id()));
+        options.env.push(("REDIS_URL".to_owned(), self.stack.redis_url().to_owned()));
+        options.env.push(("PLANNER_PLANS".to_owned(), seed::PLAN.to_owned()));
+        FunctionsHost::start(options).await.unwrap()
     }
 
     pub fn control(&self) -> &Control {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Rig, within};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn without_redis_the_handler_starts_says_so_and_recovers_without_a_restart() {
     let rig = Rig::start_with(|options| {
         options.redis = RedisOptions { appendonly: true, ..RedisOptions::default() };
@@ -43,11 +43,7 @@ async fn without_redis_the_handler_starts_says_so_and_recovers_without_a_restart
     server.restart().await.unwrap();
     within(15, "readiness", async || rig.get("/api/health/ready").await.status == 200).await;
     rig.create("after", "written after").await;
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    for l in rig.host().log() {
-        eprintln!("{}", l.text);
-    }
-    rig.in_planner("written after", 1).await;
+    rig.in_planner("written after", 10).await;
     // The subscription is back too, and a plain publish is heard long before a sweep.
     let mut redis = server.connect().await.unwrap();
     let text = json!({"id": "heard", "title": "heard after", "plan_id": seed::PLAN}).to_string();
@@ -58,7 +54,7 @@ async fn without_redis_the_handler_starts_says_so_and_recovers_without_a_restart
     rig.check(&["written before", "written meanwhile", "written after", "heard after"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn without_graph_agents_notice_nothing_and_work_resumes() {
     let rig = Rig::start().await;
     rig.create("first", "before the outage").await;
@@ -108,9 +104,9 @@ async fn without_graph_agents_notice_nothing_and_work_resumes() {
     rig.check(&["before the outage", "during the outage"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_credentials_and_plans_agents_are_served_and_readiness_says_what_is_missing() {
-    let rig = Rig::start_with(|options| {
+#[tokio::test]
+async fn without_credentials_and_plans_agents_are_served_and_the_sync_begins_when_they_appear() {
+    let mut rig = Rig::start_with(|options| {
         options.plans = String::new();
         for name in ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "AZURE_CLIENT_ID"] {
             options.env.push((name.to_owned(), String::new()));
@@ -118,7 +114,8 @@ async fn without_credentials_and_plans_agents_are_served_and_readiness_says_what
     })
     .await;
     rig.fire();
-    rig.create("t", "served all the same").await;
+    let task = json!({"id": "t", "title": "served all the same"});
+    assert_eq!(rig.send("POST", "/api/tasks", Some(task)).await.status, 201);
     assert_eq!(rig.get("/api/tasks/t").await.status, 200);
     let reasons = rig.reasons().await;
     assert!(reasons.contains(&"credentials_missing".to_owned()), "{reasons:?}");
@@ -128,9 +125,17 @@ async fn without_credentials_and_plans_agents_are_served_and_readiness_says_what
         assert!(ready.contains(name), "{name} in {ready}");
     }
     rig.check_logs(&["served all the same"]);
+    // The platform starts the app anew when a setting changes: the new one is there before the old one goes.
+    let host = rig.another_host().await;
+    let old = std::mem::replace(&mut rig.stack.host, host);
+    rig.fire();
+    old.stop().await;
+    rig.in_planner("served all the same", 50).await;
+    within(15, "readiness is content", async || rig.reasons().await.is_empty()).await;
+    rig.check(&["served all the same"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_default_plan_that_is_set_while_it_runs_starts_the_sync() {
     let rig = Rig::start_with(|options| options.plans = String::new()).await;
     rig.fire();
@@ -149,7 +154,7 @@ async fn a_default_plan_that_is_set_while_it_runs_starts_the_sync() {
     rig.check(&["waits for a plan"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_poll_is_accepted_at_once_while_graph_hangs() {
     use annika_devkit::graph::{Effect, Fault, When};
     let rig = Rig::start().await;
@@ -165,4 +170,35 @@ async fn a_poll_is_accepted_at_once_while_graph_hangs() {
     }
     rig.create("t", "agents go on").await;
     rig.check_logs(&["agents go on"]);
+}
+
+#[tokio::test]
+async fn a_wiped_redis_is_filled_from_planner_and_neither_deletes_nor_doubles_anything() {
+    let rig = Rig::start().await;
+    let mut redis = rig.redis.clone();
+    for n in 0..5 {
+        rig.create(&format!("w-{n}"), &format!("outlives a wipe {n}")).await;
+        rig.in_planner(&format!("outlives a wipe {n}"), 10).await;
+        within(10, "it is mapped", async || rig.mapped(&format!("w-{n}")).await.is_some()).await;
+    }
+    let before = rig.control().tasks(seed::PLAN).len();
+    let writes = rig.control().counts().app.committed;
+    let _: redis::Value = redis::cmd("FLUSHALL").query_async(&mut redis).await.unwrap();
+    rig.poll().await;
+    within(20, "every task of the plan is imported", async || {
+        for task in rig.control().tasks(seed::PLAN) {
+            let id = format!("planner-{}", task["id"].as_str().unwrap());
+            if rig.document(&id).await.is_none_or(|document| document["title"] != task["title"]) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    rig.poll().await;
+    within(10, "nothing waits", async || rig.get("/api/health/ready").await.json["pending"] == json!(0))
+        .await;
+    assert_eq!(rig.control().tasks(seed::PLAN).len(), before);
+    assert_eq!(rig.control().counts().app.committed, writes, "an import writes nothing to Planner");
+    rig.check(&["outlives a wipe"]);
 }

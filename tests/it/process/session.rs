@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Rig, within};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_session_moves_tasks_both_ways_and_logs_no_key_no_token_and_no_text() {
     let rig = Rig::start().await;
     let mut redis = rig.redis.clone();
