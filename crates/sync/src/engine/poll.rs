@@ -91,11 +91,15 @@ impl<W: World> Engine<W> {
             let (lists, requests) = self.world.list(chunk).await;
             self.count("poll_requests", u64::from(requests));
             let open = self.world.open_creates().await?;
+            let mut known = BTreeMap::new();
             for (plan, list) in chunk.iter().zip(&lists) {
+                if matches!(list, PlanList::Complete { .. }) {
+                    known.insert(plan.clone(), self.world.known(plan).await?);
+                }
                 self.remember_places(plan, list);
             }
             for (plan, list) in chunk.iter().zip(lists) {
-                complete &= self.take_list(plan, list, &open, &mut refused).await?;
+                complete &= self.take_list(plan, list, &known, &open, &mut refused).await?;
             }
         }
         self.set_refused(refused);
@@ -120,30 +124,37 @@ impl<W: World> Engine<W> {
         shared.places.extend(ids.map(|id| (id.to_owned(), plan.to_owned())));
     }
 
-    /// A task that another plan shows is not missing.
-    fn take_out_moved(&self, observation: &mut Observation) {
+    /// A task that another plan shows is not missing; where it is remembered there, it has left this plan.
+    fn take_out_moved(&self, observation: &mut Observation, known: &BTreeMap<String, KnownPlan>) {
         let shared = self.shared();
         let Observation { plan, missing, moved, .. } = observation;
-        moved.extend(
-            missing.keys().filter(|id| shared.places.get(*id).is_some_and(|place| place != plan)).cloned(),
-        );
-        missing.retain(|id, _| !moved.contains(id));
+        missing.retain(|id, _| {
+            let Some(place) = shared.places.get(id).filter(|place| *place != plan) else { return true };
+            // Some list must go on expecting it, or its deletion would never be noticed.
+            if known.get(place).is_some_and(|there| there.etags.contains_key(id)) {
+                moved.push(id.clone());
+            }
+            false
+        });
     }
 
     async fn take_list(
         &self,
         plan: &str,
         list: PlanList,
+        known: &BTreeMap<String, KnownPlan>,
         open: &[OpenCreate],
         refused: &mut BTreeMap<String, u16>,
     ) -> Result<bool, StoreError> {
         match list {
             PlanList::Complete { tasks, begun_at } => {
                 self.graph_answered(true);
-                let known = self.world.known(plan).await?;
+                let nothing = KnownPlan::default();
+                let own = known.get(plan).unwrap_or(&nothing);
                 let mut observation =
-                    compare(plan, begun_at, tasks, &known, open, self.world.application_id().as_deref());
-                self.take_out_moved(&mut observation);
+                    compare(plan, begun_at, tasks, own, open, self.world.application_id().as_deref());
+                observation.changed.retain(|task| !is_outdated(task, known));
+                self.take_out_moved(&mut observation, known);
                 let now = self.world.now_ms();
                 let held = !observation.held.is_empty();
                 let of_plan = || open.iter().filter(|create| create.plan == plan);
@@ -222,6 +233,13 @@ impl<W: World> Engine<W> {
         let cursor = ids.last().cloned().unwrap_or_default();
         self.world.rotated(plan, &cursor).await
     }
+}
+
+/// Whether another plan's list showed a newer version: this one is from before the task moved.
+fn is_outdated(task: &Json, known: &BTreeMap<String, KnownPlan>) -> bool {
+    let text = |name: &str| task.get(name).and_then(Json::as_str).unwrap_or_default();
+    let (id, seen) = (text("id"), text("@odata.etag"));
+    known.values().filter_map(|plan| plan.etags.get(id)).any(|newest| etag::is_older(seen, newest))
 }
 
 /// What a complete list says against what is known.
