@@ -153,6 +153,7 @@ impl<W: World> Engine<W> {
                 let own = known.get(plan).unwrap_or(&nothing);
                 let mut observation =
                     compare(plan, begun_at, tasks, own, open, self.world.application_id().as_deref());
+                observation.bring_in_moved(known);
                 observation.changed.retain(|task| !is_outdated(task, known));
                 self.take_out_moved(&mut observation, known);
                 let now = self.world.now_ms();
@@ -232,6 +233,19 @@ impl<W: World> Engine<W> {
         self.world.recheck_details(&seen).await?;
         let cursor = ids.last().cloned().unwrap_or_default();
         self.world.rotated(plan, &cursor).await
+    }
+}
+
+impl Observation {
+    /// A task that is remembered in another plan has come from there: it explains no open create.
+    fn bring_in_moved(&mut self, known: &BTreeMap<String, KnownPlan>) {
+        let moved = |task: &Json| {
+            let id = task.get("id").and_then(Json::as_str).unwrap_or_default();
+            known.values().any(|plan| plan.etags.contains_key(id))
+        };
+        let (moved, held) = std::mem::take(&mut self.held).into_iter().partition(moved);
+        self.held = held;
+        self.changed.extend::<Vec<Json>>(moved);
     }
 }
 
