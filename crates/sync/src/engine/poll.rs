@@ -322,6 +322,22 @@ mod tests {
     }
 
     #[test]
+    fn what_came_from_another_plan_is_not_held_and_not_taken_from_an_older_list() {
+        let of = |etag: &str| KnownPlan {
+            etags: BTreeMap::from([("a".to_owned(), etag.to_owned())]),
+            ..KnownPlan::default()
+        };
+        let known = BTreeMap::from([("q".to_owned(), of("W/\"Yg==\""))]);
+        let held = vec![task("a", "W/\"Yw==\""), task("b", "W/\"Yw==\"")];
+        let mut seen = Observation { plan: "p".into(), held, ..Observation::default() };
+        seen.bring_in_moved(&known);
+        let ids = |tasks: &[Json]| tasks.iter().map(|task| task["id"].to_string()).collect::<String>();
+        assert_eq!((ids(&seen.changed).as_str(), ids(&seen.held).as_str()), ("\"a\"", "\"b\""));
+        assert!(!is_outdated(&task("a", "W/\"Yw==\""), &known));
+        assert!(is_outdated(&task("a", "W/\"YQ==\""), &known));
+    }
+
+    #[test]
     fn a_new_task_of_ours_is_held_while_a_create_is_open() {
         let open =
             OpenCreate { id: "x".into(), plan: "p".into(), sent_at: 1_764_064_800_000, title: "t".into() };
