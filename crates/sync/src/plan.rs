@@ -189,20 +189,15 @@ fn take_in_observed(state: &mut TaskState, snapshot: &Snapshot) -> bool {
     if state.planner_id.is_none() {
         return false;
     }
-    if let Some(json) = &snapshot.observed
-        && observe(state, json)
-    {
-        return true;
-    }
+    let news = snapshot.observed.as_ref().is_some_and(|json| observe(state, json));
     let unseen = match (&snapshot.observed_etag, &state.remote) {
         (Some(seen), Some(remote)) => seen != &remote.etag && !etag::is_older(seen, &remote.etag),
         (Some(_), None) => true,
         (None, _) => false,
     };
-    if unseen && snapshot.observed.is_none() {
-        state.need_get = true;
-    }
-    unseen
+    // The cached copy may be older than what the list showed: a commit in between stored its own.
+    state.need_get |= unseen;
+    news || unseen
 }
 
 /// Takes a task as Graph sent it into the state, unless the state holds it or a newer one.

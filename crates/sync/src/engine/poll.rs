@@ -97,11 +97,15 @@ impl<W: World> Engine<W> {
             let (lists, requests) = self.world.list(chunk).await;
             self.count("poll_requests", u64::from(requests));
             let open = self.world.open_creates().await?;
+            let mut known = BTreeMap::new();
             for (plan, list) in chunk.iter().zip(&lists) {
+                if matches!(list, PlanList::Complete { .. }) {
+                    known.insert(plan.clone(), self.world.known(plan).await?);
+                }
                 self.remember_places(plan, list);
             }
             for (plan, list) in chunk.iter().zip(lists) {
-                complete &= self.take_list(plan, list, &open, &mut refused).await?;
+                complete &= self.take_list(plan, list, &known, &open, &mut refused).await?;
             }
         }
         self.set_refused(refused);
@@ -128,30 +132,38 @@ impl<W: World> Engine<W> {
         shared.places.extend(ids.map(|id| (id.to_owned(), plan.to_owned())));
     }
 
-    /// A task that another plan shows is not missing.
-    fn take_out_moved(&self, observation: &mut Observation) {
+    /// A task that another plan shows is not missing; where it is remembered there, it has left this plan.
+    fn take_out_moved(&self, observation: &mut Observation, known: &BTreeMap<String, KnownPlan>) {
         let shared = self.shared();
         let Observation { plan, missing, moved, .. } = observation;
-        moved.extend(
-            missing.keys().filter(|id| shared.places.get(*id).is_some_and(|place| place != plan)).cloned(),
-        );
-        missing.retain(|id, _| !moved.contains(id));
+        missing.retain(|id, _| {
+            let Some(place) = shared.places.get(id).filter(|place| *place != plan) else { return true };
+            // Some list must go on expecting it, or its deletion would never be noticed.
+            if known.get(place).is_some_and(|there| there.etags.contains_key(id)) {
+                moved.push(id.clone());
+            }
+            false
+        });
     }
 
     async fn take_list(
         &self,
         plan: &str,
         list: PlanList,
+        known: &BTreeMap<String, KnownPlan>,
         open: &[OpenCreate],
         refused: &mut BTreeMap<String, u16>,
     ) -> Result<bool, StoreError> {
         match list {
             PlanList::Complete { tasks, begun_at } => {
                 self.graph_answered(true);
-                let known = self.world.known(plan).await?;
+                let nothing = KnownPlan::default();
+                let own = known.get(plan).unwrap_or(&nothing);
                 let mut observation =
-                    compare(plan, begun_at, tasks, &known, open, self.world.application_id().as_deref());
-                self.take_out_moved(&mut observation);
+                    compare(plan, begun_at, tasks, own, open, self.world.application_id().as_deref());
+                observation.bring_in_moved(known);
+                observation.changed.retain(|task| !is_outdated(task, known));
+                self.take_out_moved(&mut observation, known);
                 let now = self.world.now_ms();
                 let held = !observation.held.is_empty();
                 let of_plan = || open.iter().filter(|create| create.plan == plan);
@@ -235,6 +247,26 @@ impl<W: World> Engine<W> {
     }
 }
 
+impl Observation {
+    /// A task that is remembered in another plan has come from there: it explains no open create.
+    fn bring_in_moved(&mut self, known: &BTreeMap<String, KnownPlan>) {
+        let moved = |task: &Json| {
+            let id = task.get("id").and_then(Json::as_str).unwrap_or_default();
+            known.values().any(|plan| plan.etags.contains_key(id))
+        };
+        let (moved, held) = std::mem::take(&mut self.held).into_iter().partition(moved);
+        self.held = held;
+        self.changed.extend::<Vec<Json>>(moved);
+    }
+}
+
+/// Whether another plan's list showed a newer version: this one is from before the task moved.
+fn is_outdated(task: &Json, known: &BTreeMap<String, KnownPlan>) -> bool {
+    let text = |name: &str| task.get(name).and_then(Json::as_str).unwrap_or_default();
+    let (id, seen) = (text("id"), text("@odata.etag"));
+    known.values().filter_map(|plan| plan.etags.get(id)).any(|newest| etag::is_older(seen, newest))
+}
+
 /// What a complete list says against what is known.
 fn compare(
     plan: &str,
@@ -298,6 +330,22 @@ mod tests {
         let seen = compare("p", 0, vec![task("b", "1")], &known, &[], None);
         assert_eq!(seen.missing, BTreeMap::from([("a".into(), 2)]));
         assert_eq!(seen.reappeared, vec!["b".to_owned()]);
+    }
+
+    #[test]
+    fn what_came_from_another_plan_is_not_held_and_not_taken_from_an_older_list() {
+        let of = |etag: &str| KnownPlan {
+            etags: BTreeMap::from([("a".to_owned(), etag.to_owned())]),
+            ..KnownPlan::default()
+        };
+        let known = BTreeMap::from([("q".to_owned(), of("W/\"Yg==\""))]);
+        let held = vec![task("a", "W/\"Yw==\""), task("b", "W/\"Yw==\"")];
+        let mut seen = Observation { plan: "p".into(), held, ..Observation::default() };
+        seen.bring_in_moved(&known);
+        let ids = |tasks: &[Json]| tasks.iter().map(|task| task["id"].to_string()).collect::<String>();
+        assert_eq!((ids(&seen.changed).as_str(), ids(&seen.held).as_str()), ("\"a\"", "\"b\""));
+        assert!(!is_outdated(&task("a", "W/\"Yw==\""), &known));
+        assert!(is_outdated(&task("a", "W/\"YQ==\""), &known));
     }
 
     #[test]

@@ -132,6 +132,16 @@ fn with_faults_both_sides_agree_and_nothing_is_lost() {
     }
 }
 
+/// Seeds that found something once: starved reads (17), moves between plans (the others).
+#[test]
+fn seeds_that_failed_once() {
+    for seed in [17, 158, 1_020, 2_175, 2_499, 3_086, 3_260, 4_046, 4_148, 4_270, 4_631, 4_711, 4_773] {
+        if let Err(wrong) = play(seed, faults(seed)) {
+            panic!("seed {seed}: {}", wrong.join("; "));
+        }
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 1..6 {

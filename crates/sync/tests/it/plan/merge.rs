@@ -311,3 +311,17 @@ fn a_value_that_planner_stops_naming_is_no_change() {
     assert_eq!(bench.document()["bucket_id"], "bucket-1");
     assert_eq!(bench.graph_writes, 0, "a bucket that is not named is not pushed again");
 }
+
+#[test]
+fn a_version_that_a_list_showed_and_the_cache_does_not_hold_is_read() {
+    let mut bench = Bench::usual();
+    bench.observed = Some(bench.task());
+    let id = bench.planner_id();
+    bench.planner.edit(&id, &json!({"title": "by a person"}), bench.now);
+    bench.observed_etag = bench.task()["@odata.etag"].as_str().map(str::to_owned);
+    let step = bench.step();
+    assert_eq!(step.action, Action::Get { task: true, details: true });
+    bench.perform(&step.action);
+    bench.settle();
+    assert_eq!(bench.document()["title"], "by a person");
+}
