@@ -31,6 +31,7 @@ pub(super) fn hints(at: &Addresses, shared: bool, redis_cli: bool, log: &str) ->
     } else {
         (format!("\n    export ANNIKA_DEV_REDIS={named}\n{CLIENT}"), "annika_redis".to_owned())
     };
+    let redis_url = if shared { String::new() } else { format!(" REDIS_URL={redis}") };
     format!(
         r#"
 Everything is up, and stays up until Ctrl-C.
@@ -56,6 +57,9 @@ Try next:
     {client} PUBLISH annika:tasks:updates '{{"action":"created","task_id":"lamp","task":null,"source":"agent"}}'
     {client} GET annika:tasks:lamp
     {client} LRANGE annika:sync:log 0 4
+  The programs of docs/AGENTS-GUIDE.md (docs/agents) take their addresses from here:
+    export ANNIKA_URL={handler} ANNIKA_KEY={key}{redis_url}
+    sh docs/agents/agent.sh
   Follow what happens (Ctrl-C ends it):
     {client} SUBSCRIBE annika:tasks:updates annika:tasks:sync annika:pubsub:tasks
 "#
