@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use annika_sync::world::{Commit, LocalWrite};
+use annika_sync::world::{Commit, LocalWrite, Next};
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -65,9 +65,11 @@ impl Actors {
         self.lineages.get(planner_id).is_some_and(|lineage| self.by_agents.contains(lineage))
     }
 
-    /// What the engine takes in reaches its history.
+    /// What the engine merges reaches its history; what it only reads while it waits does not.
     pub fn before_commit(&self, commit: &Commit, oracle: &mut Oracle) {
-        let merged = commit.state.as_ref().is_some_and(|state| state.planner_id.is_some() && !state.need_get);
+        let merged = commit.state.as_ref().is_some_and(|state| {
+            state.planner_id.is_some() && !state.need_get && !state.need_details && state.gone.is_none()
+        }) && !matches!(commit.next, Next::After(_));
         let bytes = commit.write.as_ref().and_then(|write| write.expected.clone());
         if merged
             && let Some(bytes) = bytes.or_else(|| commit.document.as_ref().map(|document| document.bytes()))
@@ -77,7 +79,7 @@ impl Actors {
     }
 
     /// A document that the engine deletes was deleted by a person.
-    pub fn after_commit(&self, commit: &Commit, _oracle: &mut Oracle) -> Option<String> {
+    pub fn after_commit(&self, commit: &Commit) -> Option<String> {
         let deletes = matches!(&commit.write, Some(LocalWrite { new: None, .. }));
         let lineage = self.of_document(&commit.id);
         (deletes && !self.by_people.contains(&lineage))

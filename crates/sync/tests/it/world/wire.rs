@@ -326,7 +326,7 @@ impl World for Wire {
                         });
                         *sim.tally.entry(kind(result)).or_default() += 1;
                         if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
-                            let wrong = sim.actors.after_commit(commit, &mut sim.oracle);
+                            let wrong = sim.actors.after_commit(commit);
                             wrong.into_iter().for_each(|wrong| sim.violation(wrong));
                         }
                         results.push(result);
