@@ -200,6 +200,9 @@ fn map(commands: &mut Commands, id: &str, remote: &RemoteCopy, now: i64) {
     if let Some(plan) = &remote.plan {
         commands.add(&[&"HSET", &keys::sync_remote(plan), &planner_id, &remote.etag]);
     }
+    if let Some(left) = &remote.left {
+        commands.add(&[&"HDEL", &keys::sync_remote(left), &planner_id]);
+    }
     if let Some(json) = &remote.json {
         let seconds = keys::PLANNER_TASK.ttl_s().unwrap_or_default().to_string();
         commands.add(&[&"SET", &keys::planner_task(planner_id), &json.to_string(), &"EX", &seconds]);

@@ -61,6 +61,11 @@ pub(super) async fn observe(store: &Store, observation: &Observation, now: i64) 
             store.command::<i64>(&forget).await?;
         }
     }
+    if !observation.moved.is_empty() {
+        let mut forget = command("HDEL", &keys::sync_remote(&observation.plan));
+        forget.arg(&observation.moved);
+        store.command::<i64>(&forget).await?;
+    }
     hold(store, observation, now).await?;
     let missing = serde_json::to_string(&observation.missing).unwrap_or_default();
     let mut poll = command("HSET", &keys::sync_poll(&observation.plan));

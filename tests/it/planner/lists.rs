@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use annika::{keys, planner::OBSERVE, store::Store};
 use annika_sync::{
     state::{Create, TaskState},
-    world::{Observation, SeenDetails, World},
+    world::{Observation, RemoteCopy, SeenDetails, World},
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -187,4 +187,21 @@ async fn a_long_list_is_taken_in_by_few_round_trips() {
     stage.world.observe(seen(tasks)).await.unwrap();
     let claimed = stage.world.claim(2_000, Duration::from_secs(60)).await.unwrap();
     assert_eq!(claimed.claims.len(), 1_200);
+}
+
+#[tokio::test]
+async fn a_task_that_left_for_another_plan_is_no_longer_expected_in_its_old_one() {
+    let mut stage = Stage::start().await;
+    let listed = |plan: &str| Observation { plan: plan.to_owned(), ..seen(vec![task("P-1", "W/\"1\"")]) };
+    stage.world.observe(listed("L")).await.unwrap();
+    let moved = Observation { moved: vec!["P-1".to_owned()], ..seen(Vec::new()) };
+    stage.world.observe(moved).await.unwrap();
+    assert!(stage.world.known("L").await.unwrap().etags.is_empty());
+    stage.world.observe(listed("L")).await.unwrap();
+    let claim = stage.claimed("t", r#"{"title":"A"}"#).await;
+    let mut commit = done(&claim);
+    commit.remote = Some(RemoteCopy { left: Some("L".to_owned()), ..mapped("P-1", "M") });
+    stage.commit(commit).await;
+    assert!(stage.world.known("L").await.unwrap().etags.is_empty());
+    assert_eq!(stage.world.known("M").await.unwrap().etags.len(), 1);
 }
