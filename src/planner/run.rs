@@ -24,8 +24,8 @@ use crate::{
 const AFTERGLOW_MS: i64 = 5_000;
 /// An invocation ends this long after the tick, so that the host starts one late run at once.
 const PAST_TICK_MS: i64 = 500;
-/// The longest wait of one invocation; functionTimeout is 30 minutes.
-const LONGEST_MS: i64 = 10 * 60 * 1000;
+/// The longest wait of one invocation, well below functionTimeout (host.json): at that the host kills the process.
+const LONGEST_MS: i64 = 20 * 60 * 1000;
 /// The period where the host says nothing about the schedule.
 const MINUTE_MS: i64 = 60_000;
 /// What one periodic invocation may take.
@@ -332,6 +332,19 @@ mod tests {
     fn a_late_run_with_a_stale_next_ends_after_the_tick_that_is_to_come() {
         let tick = wait("2026-11-25T10:01:00.6Z", Some("2026-11-25T10:00:00Z"), Some("2026-11-25T10:01:00Z"));
         assert_eq!(tick, 59_900);
+    }
+
+    #[test]
+    fn no_invocation_comes_near_the_time_at_which_the_host_kills_the_process() {
+        let host: serde_json::Value = serde_json::from_str(include_str!("../../host.json")).expect("JSON");
+        let parts: Vec<i64> = host["functionTimeout"]
+            .as_str()
+            .expect("a time span")
+            .split(':')
+            .map(|part| part.parse().expect("a number"))
+            .collect();
+        let timeout = ((parts[0] * 60 + parts[1]) * 60 + parts[2]) * 1_000;
+        assert!(LONGEST_MS + 5 * 60 * 1_000 <= timeout, "{LONGEST_MS} of {timeout} ms");
     }
 
     #[test]

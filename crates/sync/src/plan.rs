@@ -314,15 +314,14 @@ pub(crate) fn is_nothing(value: &Value) -> bool {
 }
 
 pub(crate) fn conflict_event(conflict: &Conflict) -> Event {
-    let json = |value: &Value| serde_json::to_value(value).unwrap_or(Json::Null);
     let loser = match conflict.loser {
         crate::merge::Loser::Local => "agent",
         crate::merge::Loser::Remote => "planner",
     };
     Event::Conflict {
         field: conflict.field.name(),
-        kept: json(&conflict.kept),
-        lost: json(&conflict.lost),
+        kept: conflict.kept.shown(),
+        lost: conflict.lost.shown(),
         loser,
     }
 }

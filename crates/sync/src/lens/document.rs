@@ -13,6 +13,8 @@ use super::raw::{self, Members};
 
 /// The largest task document, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
+/// What the sync may add to a document: its stamp, and fields that come down from Planner.
+const ROOM: usize = 64 * 1024;
 
 /// The member that the sync engine adds to a document.
 const STAMP: &str = "_sync";
@@ -45,12 +47,20 @@ impl Document {
     /// [`DocumentError`]: too large, not UTF-8, not JSON, not an object, nested too deeply, or a name twice in
     /// one object (at any depth). What the members mean is not looked at here.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
-        if bytes.len() > MAX_BYTES {
+        if bytes.len() > MAX_BYTES + ROOM {
             return Err(DocumentError::TooLarge { size: bytes.len(), limit: MAX_BYTES });
         }
         let text = raw::check(bytes)?;
         let members = serde_json::from_str(text).map_err(raw::not_json)?;
-        Ok(Self { original: Some(text.into()), members })
+        let document = Self { original: Some(text.into()), members };
+        document.check_size(bytes.len())?;
+        Ok(document)
+    }
+
+    /// A document that the sync has stamped may be larger by what the sync adds.
+    fn check_size(&self, size: usize) -> Result<(), DocumentError> {
+        let limit = if self.get(STAMP).is_some() { MAX_BYTES + ROOM } else { MAX_BYTES };
+        if size > limit { Err(DocumentError::TooLarge { size, limit: MAX_BYTES }) } else { Ok(()) }
     }
 
     /// A document without members.
@@ -139,10 +149,7 @@ impl Document {
         let mut merged = self.clone();
         if merged.members.merge(&patch.members) {
             merged.original = None;
-            let size = merged.members.write().len();
-            if size > MAX_BYTES {
-                return Err(DocumentError::TooLarge { size, limit: MAX_BYTES });
-            }
+            merged.check_size(merged.members.write().len())?;
         }
         Ok(merged)
     }

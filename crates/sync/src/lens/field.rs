@@ -107,6 +107,20 @@ pub enum Value {
 }
 
 impl Value {
+    /// The value as plain JSON, for messages to agents; the serialised form is for storage.
+    pub fn shown(&self) -> serde_json::Value {
+        match self {
+            Value::Null => serde_json::Value::Null,
+            Value::Text(text) | Value::Time(text) => text.as_str().into(),
+            Value::Number(number) => (*number).into(),
+            Value::Set(ids) => ids.iter().map(String::as_str).collect(),
+            Value::Checklist(items) => items
+                .iter()
+                .map(|(id, item)| serde_json::json!({"id": id, "title": item.title, "checked": item.checked}))
+                .collect(),
+        }
+    }
+
     /// True for `Null`, an empty text, an empty set and an empty checklist.
     pub fn is_empty(&self) -> bool {
         match self {
