@@ -30,6 +30,8 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// Seconds after which the same call may succeed; sent as `Retry-After`.
     pub retry_after_s: Option<u32>,
+    /// What lies behind it, for the log; clients never see it.
+    pub cause: Option<String>,
 }
 
 /// An error as a client sees it.
@@ -82,7 +84,7 @@ impl From<FieldProblem> for FieldError {
 impl Problem {
     /// A problem with this status and code.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after_s: None }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after_s: None, cause: None }
     }
 
     /// The body, with the id of the request where it is known.
@@ -156,10 +158,23 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let code = error.kind.code();
         let unavailable = |seconds| {
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, code, format!("{}; try again later", error.kind))
-                .retry_after(seconds)
+            Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                code,
+                format!(
+                    "{}; {}",
+                    error.kind,
+                    if error.kind == StoreErrorKind::Timeout {
+                        "a write may have happened: read before you repeat it"
+                    } else {
+                        "try again later"
+                    }
+                ),
+            )
+            .retry_after(seconds)
         };
-        match error.kind {
+        let cause = Some(error.to_string());
+        let problem = match error.kind {
             StoreErrorKind::Unavailable | StoreErrorKind::Timeout | StoreErrorKind::Loading => unavailable(2),
             StoreErrorKind::ReadOnly => unavailable(5),
             StoreErrorKind::Full | StoreErrorKind::NoPermission => unavailable(30),
@@ -168,7 +183,8 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::CONFLICT, code, detail)
             }
             StoreErrorKind::Other => Self { code, ..Self::internal() },
-        }
+        };
+        Self { cause, ..problem }
     }
 }
 

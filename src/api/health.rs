@@ -20,7 +20,7 @@ pub(super) struct Live {
 /// Whether agents are served, and what is not all well.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
-    "status": "degraded", "pending": 3, "failed": 0, "known_tasks": 118,
+    "status": "degraded", "pending": 3, "failed": 0, "known_tasks": 118, "discovery_bound_seconds": 31,
     "engine_published_at": "2026-11-25T10:15:30.123Z",
     "reasons": [{"code": "graph_unreachable", "detail": "Microsoft Graph has not answered since 2026-11-25T10:14:02Z"}]
 }))]
@@ -33,6 +33,9 @@ pub(super) struct Ready {
     failed: u64,
     /// Tasks that the sync knows.
     known_tasks: u64,
+    /// Within how many seconds a new document that nobody announced is found; more than 31 only in a Redis of more
+    /// than 100,000 keys.
+    discovery_bound_seconds: u64,
     /// When the engine last said that it is well.
     engine_published_at: Option<String>,
     /// What is not all well.
@@ -76,6 +79,7 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Result<Json<Ready>, 
         pending: status.depths.pending,
         failed: status.depths.failed,
         known_tasks: status.depths.known,
+        discovery_bound_seconds: status.discovery_bound_s,
         engine_published_at: status.published_at,
         reasons,
     }))

@@ -37,7 +37,7 @@ pub(super) async fn identify(State(rng): State<SharedRng>, request: Request, nex
         if problem.status.is_server_error() {
             tracing::error!(
                 request_id = %id, method = %method, status = problem.status.as_u16(), code = problem.code,
-                "request failed: {}", problem.detail
+                cause = problem.cause.as_deref().unwrap_or_default(), "request failed: {}", problem.detail
             );
         }
         // The answer without the id was shorter.

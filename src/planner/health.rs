@@ -30,6 +30,8 @@ pub struct Depths {
     pub failed: u64,
     /// Tasks that the engine knows.
     pub known: u64,
+    /// Keys in the whole database, others' too: they decide how soon an unannounced new document is found.
+    pub keys: u64,
 }
 
 /// Reads the depths. One round trip.
@@ -38,10 +40,11 @@ pub(super) async fn depths(store: &Store) -> Result<Depths, StoreError> {
         command("LLEN", keys::sync_pending()),
         command("LLEN", keys::sync_failed()),
         command("HLEN", keys::sync_index()),
+        redis::cmd("DBSIZE"),
     ];
     let mut replies = store.pipeline(&commands).await.into_iter();
     let mut next = || count(replies.next().unwrap_or_else(|| Err(StoreError::other("a reply is missing"))));
-    Ok(Depths { pending: next()?, failed: next()?, known: next()? })
+    Ok(Depths { pending: next()?, failed: next()?, known: next()?, keys: next()? })
 }
 
 /// Publishes the engine's report under `annika:sync:health`, for five minutes.
@@ -54,6 +57,7 @@ pub(super) async fn publish(store: &Store, report: &Report, now: i64) -> Result<
         "pending_operations": depths.pending,
         "failed_operations": depths.failed,
         "known_tasks": depths.known,
+        "discovery_bound_seconds": discovery_bound_s(depths.keys),
         "plans": report.plans,
         "refused_plans": report.refused_plans,
         "problems": report.problems,
@@ -65,6 +69,12 @@ pub(super) async fn publish(store: &Store, report: &Report, now: i64) -> Result<
     let mut set = command("SET", keys::sync_health());
     set.arg(health.to_string()).arg("EX").arg(keys::SYNC_HEALTH.ttl_s().unwrap_or_default());
     store.command::<Value>(&set).await.map(|_| ())
+}
+
+/// Within how many seconds a new document that nobody announced is found.
+pub(super) fn discovery_bound_s(keys: u64) -> u64 {
+    let every = annika_sync::engine::Settings::default().sweep_every.as_secs();
+    super::sweep::sweeps_to_see(keys) * every + 1
 }
 
 /// The part of the published health that readiness reads.

@@ -14,14 +14,16 @@ use crate::{
     tasks,
 };
 
+/// What `PTTL` answers where there is no key.
+const NO_KEY: i64 = -2;
 /// Commands for each task in the first round trip.
 const READS: usize = 3;
 
-/// The snapshots of `ids`, in order.
+/// The snapshots of `ids`. A task whose state cannot be read is told and left out: it stops no other.
 pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snapshot>, StoreError> {
     let mut commands = Vec::with_capacity(ids.len() * READS);
     for id in ids {
-        commands.push(command("GET", &keys::task(id)));
+        commands.push(tasks::bounded_get(&keys::task(id)));
         commands.push(command("PTTL", &keys::task(id)));
         let mut state = command("HMGET", &keys::sync_state(id));
         state.arg(&["record", "hint", "del", "miss", "absent", "recheck", "seen_etag"]);
@@ -33,12 +35,27 @@ pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snaps
         let missing = || Err(StoreError::other("a reply is missing"));
         let document = replies.next().unwrap_or_else(missing);
         let ttl = replies.next().unwrap_or_else(missing);
-        let state = replies.next().unwrap_or_else(missing)?;
+        let state = replies.next().unwrap_or_else(missing);
         let local = local(store, id, document, ttl?).await?;
-        snapshots.push(snapshot(id, local, state)?);
+        match state {
+            Err(error) if error.kind == StoreErrorKind::WrongType => unreadable(id, "another type"),
+            Err(error) => return Err(error),
+            Ok(state) => match snapshot(id, local, state) {
+                Ok(snapshot) => snapshots.push(snapshot),
+                Err(error) => unreadable(id, &error.message),
+            },
+        }
     }
     complete(store, &mut snapshots).await?;
     Ok(snapshots)
+}
+
+fn unreadable(id: &str, why: &str) {
+    tracing::error!(
+        task_id = id,
+        code = "state_unreadable",
+        "the sync's state of a task cannot be read, and the task is left alone: {why}"
+    );
 }
 
 fn command(name: &str, key: &str) -> Cmd {
@@ -57,9 +74,10 @@ async fn local(
     document: Result<Value, StoreError>,
     ttl: Value,
 ) -> Result<Local, StoreError> {
-    let expires = read::<i64>(ttl)? >= 0;
+    let ttl = read::<i64>(ttl)?;
+    let (is_there, expires) = (ttl != NO_KEY, ttl >= 0);
     let text = match document {
-        Ok(value) => read::<Option<Vec<u8>>>(value)?,
+        Ok(value) => read::<Option<Vec<u8>>>(value)?.filter(|_| is_there),
         Err(error) if error.kind == StoreErrorKind::WrongType => {
             match tasks::texts(store, &[keys::task(id)]).await.pop() {
                 Some(Ok(text)) => text,
@@ -86,14 +104,9 @@ fn snapshot(id: &str, local: Local, state: Value) -> Result<Snapshot, StoreError
     let (record, hint, deleted, missed, absent, recheck, seen_etag): StateReply = read(state)?;
     let state = match record {
         None => TaskState::default(),
-        Some(record) => serde_json::from_slice(&record).map_err(|error| {
-            tracing::error!(
-                task_id = id,
-                code = "state_unreadable",
-                "the state of a task cannot be read: {error}"
-            );
-            StoreError::other("the state of a task cannot be read")
-        })?,
+        Some(record) => {
+            serde_json::from_slice(&record).map_err(|error| StoreError::other(error.to_string()))?
+        }
     };
     Ok(Snapshot {
         id: id.to_owned(),

@@ -28,6 +28,8 @@ const PAST_TICK_MS: i64 = 500;
 const LONGEST_MS: i64 = 20 * 60 * 1000;
 /// The period where the host says nothing about the schedule.
 const MINUTE_MS: i64 = 60_000;
+/// After a fault of its own the engine rests this long.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// What one periodic invocation may take.
 const BUDGET: Duration = Duration::from_secs(25);
 
@@ -57,11 +59,33 @@ struct Inner {
     running: Mutex<bool>,
 }
 
+/// The engine's one place in this process; given back when it is dropped, also by a panic.
+struct Running(Arc<Inner>);
+
+impl Running {
+    fn begin(inner: &Arc<Inner>) -> Option<Self> {
+        let mut running = inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if *running {
+            return None;
+        }
+        *running = true;
+        Some(Self(Arc::clone(inner)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+}
+
 /// What readiness says about the sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The lengths of the lists that people watch.
     pub depths: health::Depths,
+    /// Within how many seconds a new document that nobody announced is found.
+    pub discovery_bound_s: u64,
     /// Why the sync is not all well, each with a stable code.
     pub reasons: Vec<(&'static str, String)>,
     /// When the engine last published its health.
@@ -176,7 +200,13 @@ impl Planner {
                 format!("{} tasks cannot be synced: see annika:sync:failed", depths.failed),
             ));
         }
-        Ok(Status { depths, reasons, published_at: published.and_then(|health| health.timestamp) })
+        let discovery_bound_s = health::discovery_bound_s(depths.keys);
+        Ok(Status {
+            depths,
+            discovery_bound_s,
+            reasons,
+            published_at: published.and_then(|health| health.timestamp),
+        })
     }
 
     /// Completes when the engine and the listener have ended after the drain began.
@@ -189,7 +219,11 @@ impl Planner {
         *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One cycle, unless the engine or another cycle runs in this process.
     async fn cycle(&self) -> Result<Vec<String>, TriggerError> {
+        let Some(_running) = Running::begin(&self.inner) else {
+            return Ok(vec!["the Planner sync runs in this process already".to_owned()]);
+        };
         match self.inner.engine.run_once(BUDGET).await {
             Ok(true) => Ok(vec!["one cycle of the Planner sync has run".to_owned()]),
             Ok(false) => Ok(vec!["another process runs the Planner sync".to_owned()]),
@@ -227,39 +261,54 @@ impl Planner {
 
     /// Starts the engine and its listener unless they run.
     fn start(&self) {
-        {
-            let mut running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
-            if *running {
-                return;
-            }
-            *running = true;
-        }
+        let Some(running) = Running::begin(&self.inner) else { return };
         let planner = self.clone();
         self.inner.tracker.spawn(async move {
-            let silence = planner.inner.drain.child_token();
-            let engine = Arc::clone(&planner.inner.engine);
-            let listener = tokio::spawn(listener::listen(engine, planner.inner.linger, silence.clone()));
-            while planner.wanted() {
-                tracing::info!("the Planner sync starts");
-                let ended = planner.inner.engine.run(planner.unwanted()).await;
-                match ended {
-                    Ended::Stopped => tracing::info!("the Planner sync stops: no invocation waits for it"),
-                    Ended::LeaseLost => tracing::warn!(
-                        code = "engine_lease_lost",
-                        "another process has taken the Planner sync; waiting for it"
-                    ),
-                }
-            }
-            silence.cancel();
-            if let Err(error) = listener.await {
-                tracing::error!(code = "listener_panicked", "the listener did not end in order: {error}");
-            }
-            *planner.inner.running.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            planner.supervise().await;
+            drop(running);
             // An invocation that came in the last moment found it running.
             if planner.wanted() {
                 planner.start();
             }
         });
+    }
+
+    /// Keeps engine and listener alive while they are wanted. A panic of either is told and ends only its own task.
+    async fn supervise(&self) {
+        let silence = self.inner.drain.child_token();
+        let _silenced_at_the_end = silence.clone().drop_guard();
+        let mut listener = self.listen(&silence);
+        while self.wanted() {
+            if listener.is_finished() {
+                tracing::error!(code = "listener_ended", "the listener ended by itself; it starts anew");
+                listener = self.listen(&silence);
+            }
+            tracing::info!("the Planner sync starts");
+            let planner = self.clone();
+            let engine = tokio::spawn(async move { planner.inner.engine.run(planner.unwanted()).await });
+            match engine.await {
+                Ok(Ended::Stopped) => tracing::info!("the Planner sync stops: no invocation waits for it"),
+                Ok(Ended::LeaseLost) => tracing::warn!(
+                    code = "engine_lease_lost",
+                    "another process has taken the Planner sync; waiting for it"
+                ),
+                Err(error) => {
+                    tracing::error!(
+                        code = "engine_panicked",
+                        "the Planner sync ended by a fault of its own: {error}"
+                    );
+                    self.inner.clock.sleep(AFTER_PANIC).await;
+                }
+            }
+        }
+        silence.cancel();
+        if let Err(error) = listener.await {
+            tracing::error!(code = "listener_panicked", "the listener did not end in order: {error}");
+        }
+    }
+
+    fn listen(&self, silence: &CancellationToken) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(listener::listen(Arc::clone(&self.inner.engine), self.inner.linger, silence.clone()))
     }
 
     fn wanted(&self) -> bool {

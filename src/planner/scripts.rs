@@ -13,7 +13,7 @@ macro_rules! marking {
 }
 
 /// Takes due tasks.
-pub static CLAIM: Script = Script::new("planner/claim", 1, marking!("claim.lua"));
+pub static CLAIM: Script = Script::new("planner/claim", 2, marking!("claim.lua"));
 /// Makes tasks due.
 pub static MARK_MANY: Script = Script::new("planner/mark_many", 1, marking!("mark_many.lua"));
 /// Stores what a list showed.

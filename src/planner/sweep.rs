@@ -16,13 +16,18 @@ use crate::{
 };
 
 /// Fields of the index in one page.
-const PAGE: usize = 500;
+const PAGE: usize = 250;
 /// Keys in one slice of the discovery.
-const SLICE: usize = 1_000;
+const SLICE: usize = 5_000;
 /// A key space up to this many keys is scanned whole in every sweep; a larger one a part at a time.
 const WHOLE: u64 = 20_000;
 /// Slices of a larger key space in one sweep.
 const SLICES: u64 = 20;
+
+/// How many sweeps it takes until every key of a key space of this size has been looked at.
+pub(super) fn sweeps_to_see(keys: u64) -> u64 {
+    if keys <= WHOLE { 1 } else { keys.div_ceil(SLICES * SLICE as u64) }
+}
 /// Entries of the pending list that are read from each end.
 const ENDS: isize = 500;
 
@@ -46,23 +51,23 @@ pub(super) async fn page(store: &Store, cursor: Option<String>) -> Result<SweepP
     if entries.is_empty() {
         return Ok(page);
     }
-    let documents: Vec<String> = entries.iter().map(|(id, _)| keys::task(id)).collect();
-    let mut get = redis::cmd("MGET");
-    get.arg(&documents);
-    let texts: Vec<Option<Vec<u8>>> = store.command(&get).await?;
+    let reads: Vec<Cmd> = entries.iter().map(|(id, _)| tasks::bounded_get(&keys::task(id))).collect();
     let mut unclear = Vec::new();
-    for ((id, known), text) in entries.into_iter().zip(texts) {
+    for ((id, known), text) in entries.into_iter().zip(store.pipeline(&reads).await) {
         match text {
-            Some(text) if digest(&text) == known => {}
-            Some(_) => page.changed.push(id),
-            None => unclear.push((id, known)),
+            Err(error) if error.kind == StoreErrorKind::WrongType => unclear.push((id, known)),
+            text => match read::<Vec<u8>>(text?)? {
+                text if text.is_empty() => unclear.push((id, known)),
+                text if digest(&text) == known => {}
+                _ => page.changed.push(id),
+            },
         }
     }
     settle(store, unclear, &mut page).await?;
     Ok(page)
 }
 
-/// `MGET` answers nil for another type as well as for no key: only a missing key is missing.
+/// An empty text, no key and a value of another type are told apart: only a missing key is missing.
 async fn settle(
     store: &Store,
     unclear: Vec<(String, String)>,
@@ -179,6 +184,14 @@ fn foreign(text: Vec<u8>) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_larger_key_space_takes_more_sweeps() {
+        assert_eq!(
+            [0, WHOLE, WHOLE + 1, 100_000, 100_001, 1_000_000].map(sweeps_to_see),
+            [1, 1, 1, 1, 2, 10]
+        );
+    }
 
     #[test]
     fn only_foreign_entries_are_taken() {

@@ -152,12 +152,20 @@ impl PlannerWorld {
         for (store, wanted) in [(&self.intents, &durable), (&self.store, &usual)] {
             for (index, reply) in wanted.iter().zip(self.run_patiently(store, &calls(wanted)).await) {
                 if let Some(slot) = results.get_mut(*index) {
-                    *slot = Some(commit::result(reply)?);
+                    *slot = Some(commit::result(reply).unwrap_or_else(|error| {
+                        let id = commits.get(*index).map_or("", |commit| commit.id.as_str());
+                        tracing::warn!(
+                            task_id = id,
+                            code = error.kind.code(),
+                            "a step was not stored: {error}"
+                        );
+                        CommitResult::Failed
+                    }));
                 }
             }
         }
         if !durable.is_empty() && self.replicas > 0 {
-            self.wait_for_replicas().await?;
+            self.wait_for_replicas().await;
         }
         Ok(results.into_iter().flatten().collect())
     }
@@ -204,14 +212,22 @@ impl PlannerWorld {
     }
 
     /// Waits until the intents are on the replicas. It narrows the window in which a failover forgets them.
-    async fn wait_for_replicas(&self) -> Result<(), StoreError> {
+    async fn wait_for_replicas(&self) {
         let mut wait = redis::cmd("WAIT");
         wait.arg(self.replicas).arg(100);
-        let confirmed: u32 = self.intents.command(&wait).await?;
-        if confirmed < self.replicas {
-            tracing::warn!(confirmed, wanted = self.replicas, "a create intent is not on every replica yet");
+        match self.intents.command::<u32>(&wait).await {
+            Ok(confirmed) if confirmed >= self.replicas => {}
+            Ok(confirmed) => tracing::warn!(
+                confirmed,
+                wanted = self.replicas,
+                code = "intent_not_replicated",
+                "a create intent is not on every replica yet"
+            ),
+            Err(error) => tracing::warn!(
+                code = error.kind.code(),
+                "whether a create intent is on the replicas is not known: {error}"
+            ),
         }
-        Ok(())
     }
 }
 
@@ -278,7 +294,11 @@ fn plan_list(outcome: ListOutcome, begun_at: i64) -> PlanList {
     match outcome {
         ListOutcome::Complete(tasks) => PlanList::Complete { tasks, begun_at },
         ListOutcome::Failed { status, retry_after, .. } => PlanList::Refused { status, retry_after },
-        ListOutcome::Incomplete(reason) => PlanList::Incomplete { reason: reason.to_string() },
+        ListOutcome::Incomplete(reason) => {
+            let silent = matches!(&reason, graph::Incomplete::NotSent(_) | graph::Incomplete::Lost(_))
+                && !matches!(&reason, graph::Incomplete::Lost(graph::Unknown::Unreadable(_)));
+            PlanList::Incomplete { reason: reason.to_string(), answered: !silent }
+        }
     }
 }
 

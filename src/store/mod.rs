@@ -223,9 +223,10 @@ impl Store {
             Err(error) => error,
         };
         use redis::ErrorKind as Kind;
-        let refused =
-            matches!(error.kind(), Kind::AuthenticationFailed | Kind::RESP3NotSupported | Kind::Client)
+        let refused = matches!(error.kind(), Kind::AuthenticationFailed | Kind::RESP3NotSupported | Kind::Client)
                 || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+                // After a failover the address leads to another server; the old one stays connected as a replica.
+                || ["READONLY", "MASTERDOWN"].iter().any(|word| error.to_string().contains(word))
                 || error.to_string().contains("max number of clients");
         if refused {
             self.rebuild();

@@ -51,6 +51,11 @@ impl Filter {
     }
 }
 
+/// Documents that are read in one round trip.
+const READ_TOGETHER: usize = 20;
+/// A page that holds this many bytes ends, however few tasks are in it.
+const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+
 /// What a cursor holds: the list it belongs to and the last id that was looked at.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
@@ -69,17 +74,22 @@ pub(super) async fn page(
     let mut after = cursor.map(|cursor| decode(cursor, &list)).transpose()?;
     let limit = limit.clamp(1, LARGEST_PAGE);
     let mut page = Page::default();
+    let mut bytes = 0;
     for _ in 0..MOST_SLICES {
         let ids = slice(store, &entries[0], after.as_deref(), limit).await?;
-        let documents = read::texts(store, &ids.iter().map(|id| keys::task(id)).collect::<Vec<_>>()).await;
         let slice_was_full = ids.len() == limit;
-        for (id, text) in ids.into_iter().zip(documents) {
-            if page.tasks.len() + page.unreadable.len() == limit {
-                page.cursor = after.map(|after| encode(list, after));
-                return Ok(page);
+        for ids in ids.chunks(READ_TOGETHER) {
+            let documents =
+                read::texts(store, &ids.iter().map(|id| keys::task(id)).collect::<Vec<_>>()).await;
+            for (id, text) in ids.iter().zip(documents) {
+                if page.tasks.len() + page.unreadable.len() == limit || bytes > LARGEST_ANSWER {
+                    page.cursor = after.map(|after| encode(list, after));
+                    return Ok(page);
+                }
+                after = Some(id.clone());
+                bytes += text.as_ref().map_or(0, |text| text.as_ref().map_or(0, Vec::len));
+                page.add(id.clone(), text, &entries)?;
             }
-            after = Some(id.clone());
-            page.add(id, text, &entries)?;
         }
         if !slice_was_full {
             return Ok(page);

@@ -22,7 +22,7 @@ pub use error::TaskError;
 pub use index::index_entries;
 pub use list::{Filter, LARGEST_PAGE, Page, USUAL_PAGE};
 pub use read::Mapping;
-pub(crate) use read::texts;
+pub(crate) use read::{bounded_get, texts};
 use write::{Answer, Expectation, Written};
 pub use write::{WRITE, pending_entry};
 

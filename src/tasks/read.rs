@@ -1,5 +1,6 @@
 //! Reading documents and mappings: plain strings, and RedisJSON values where the server has them.
 
+use annika_sync::lens;
 use redis::{Cmd, FromRedisValue, Value};
 use serde::Deserialize;
 
@@ -9,10 +10,19 @@ use crate::{
 };
 
 /// The text under each key, in order; `None` only where the key is missing. One round trip, one or two more if
-/// some are RedisJSON values.
+/// some are RedisJSON values. Of a value that is too large to be a document, one byte too many is read.
 pub(crate) async fn texts(store: &Store, wanted: &[String]) -> Vec<Result<Option<Vec<u8>>, StoreError>> {
-    let gets: Vec<Cmd> = wanted.iter().map(|key| command("GET", key)).collect();
-    let mut texts: Vec<_> = store.pipeline(&gets).await.into_iter().map(|reply| bytes(reply?)).collect();
+    let reads: Vec<Cmd> = wanted.iter().flat_map(|key| [bounded_get(key), command("EXISTS", key)]).collect();
+    let mut replies = store.pipeline(&reads).await.into_iter();
+    let mut texts: Vec<Result<Option<Vec<u8>>, StoreError>> = Vec::with_capacity(wanted.len());
+    while let (Some(text), Some(exists)) = (replies.next(), replies.next()) {
+        texts.push(text.and_then(bytes).and_then(|text| {
+            let is_there = i64::from_redis_value(exists?)
+                .map_err(|error| StoreError::from(redis::RedisError::from(error)))?
+                > 0;
+            Ok(text.filter(|_| is_there))
+        }));
+    }
     let others: Vec<usize> = (0..texts.len()).filter(|&index| is_wrong_type(&texts[index])).collect();
     if !others.is_empty() {
         let types: Vec<Cmd> = others.iter().map(|&index| command("TYPE", &wanted[index])).collect();
@@ -35,6 +45,13 @@ pub(crate) async fn texts(store: &Store, wanted: &[String]) -> Vec<Result<Option
 pub(super) async fn text(store: &Store, key: String) -> Result<Option<Vec<u8>>, StoreError> {
     let none = || Err(StoreError::other("no reply"));
     texts(store, &[key]).await.pop().unwrap_or_else(none)
+}
+
+/// Reads a value up to one byte beyond the largest document; an empty text also stands for no key.
+pub(crate) fn bounded_get(key: &str) -> Cmd {
+    let mut cmd = command("GETRANGE", key);
+    cmd.arg(0).arg(lens::MAX_STORED_BYTES);
+    cmd
 }
 
 fn command(name: &str, key: &str) -> Cmd {

@@ -171,6 +171,9 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     if state.need_get || state.remote.is_none() {
         return Step::new(state, Action::Get { task: true, details: true });
     }
+    if let Some(step) = create::outside(&state, here.as_ref(), context) {
+        return step;
+    }
     if state.need_details {
         return Step::new(state, Action::Get { task: false, details: true });
     }

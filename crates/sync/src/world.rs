@@ -270,6 +270,8 @@ pub enum CommitResult {
     LocalChanged,
     /// Nothing is stored: somebody else has the task.
     LeaseLost,
+    /// The store refused this step, or did not answer: the task is left to its lease.
+    Failed,
 }
 
 /// A request to Graph, one resource each.
@@ -369,6 +371,8 @@ pub enum PlanList {
     Incomplete {
         /// What was seen.
         reason: String,
+        /// Graph answered, only not with a whole list.
+        answered: bool,
     },
 }
 
@@ -518,7 +522,7 @@ pub trait World: Send + Sync {
     fn ingest_pending(&self) -> impl Future<Output = Stored<usize>> + Send;
     /// Takes up to `limit` due tasks for `lease`.
     fn claim(&self, limit: usize, lease: Duration) -> impl Future<Output = Stored<Claimed>> + Send;
-    /// Reads tasks.
+    /// Reads tasks, in any order. One that cannot be read is left out, and to its lease.
     fn load(&self, ids: &[String]) -> impl Future<Output = Stored<Vec<Snapshot>>> + Send;
     /// Stores steps; each is atomic, they are independent.
     fn commit(&self, commits: Vec<Commit>) -> impl Future<Output = Stored<Vec<CommitResult>>> + Send;

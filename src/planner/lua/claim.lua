@@ -1,5 +1,5 @@
 -- claim: takes the tasks that are due, each for the length of a lease and under a new fence.
--- Version 1. `mark` (for its clock) stands in front of it.
+-- Version 2. `mark` (for its clock) stands in front of it.
 --
 -- Atomic because two workers must never get the same task: the score in the due-set is schedule and lease at once.
 --
@@ -13,10 +13,17 @@ local lease = tonumber(ARGV[2])
 local reply = {-1}
 for _, id in ipairs(due) do
   local fence = redis.call('INCR', KEYS[2])
-  redis.call('HSET', ARGV[3] .. id, 'fence', fence, 'lease_until', now + lease)
   redis.call('ZADD', KEYS[1], now + lease, id)
-  reply[#reply + 1] = id
-  reply[#reply + 1] = fence
+  local claimed = redis.pcall('HSET', ARGV[3] .. id, 'fence', fence, 'lease_until', now + lease)
+  if type(claimed) == 'number' then
+    reply[#reply + 1] = id
+    reply[#reply + 1] = fence
+  elseif redis.call('TYPE', ARGV[3] .. id)['ok'] == 'hash' then
+    return claimed
+  else
+    -- A state key of another type: the others go on, and it is looked at again in an hour.
+    redis.call('ZADD', KEYS[1], now + 3600000, id)
+  end
 end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if first[2] then

@@ -206,3 +206,22 @@ async fn several_engines_work_a_backlog_off_without_losing_or_doubling_a_task() 
     assert_eq!(stored, 300);
     assert!(stage.list(keys::sync_pending()).await.is_empty() && stage.due().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_state_of_another_type_or_unreadable_stops_no_other_task() {
+    let mut stage = Stage::start().await;
+    let () = stage.redis.rpush(keys::sync_state("list"), "x").await.unwrap();
+    let () = stage.redis.zadd(keys::sync_due(), "list", 1).await.unwrap();
+    let () = stage
+        .redis
+        .hset(keys::sync_state("newer"), "record", r#"{"base":{"colour":{"s":"red"}}}"#)
+        .await
+        .unwrap();
+    stage.world.mark(&["newer".to_owned(), "good".to_owned()], Duration::ZERO).await.unwrap();
+    let claimed = stage.world.claim(20, Duration::from_secs(60)).await.unwrap();
+    let ids: Vec<&str> = claimed.claims.iter().map(|claim| claim.id.as_str()).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    let wanted: Vec<String> = claimed.claims.into_iter().map(|claim| claim.id).collect();
+    let loaded = stage.world.load(&wanted).await.unwrap();
+    assert_eq!(loaded.iter().map(|snapshot| snapshot.id.as_str()).collect::<Vec<_>>(), ["good"]);
+}

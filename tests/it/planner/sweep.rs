@@ -124,7 +124,7 @@ async fn a_small_key_space_is_seen_whole_in_one_sweep() {
 #[tokio::test]
 async fn a_large_key_space_is_walked_a_bounded_part_at_a_time_and_whole_in_the_end() {
     let mut stage = Stage::start().await;
-    for chunk in 0..6 {
+    for chunk in 0..12 {
         let mut pipe = Pipeline::new();
         for n in 0..10_000 {
             pipe.set(format!("session:{chunk}:{n}"), "x").ignore();

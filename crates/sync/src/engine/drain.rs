@@ -1,13 +1,13 @@
 //! The drain: groups of due tasks, each taken through its steps until it is finished or has to wait.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::join_all, pin_mut, stream::FuturesUnordered};
 
 use super::{BATCH, Engine, outcome::After, task::Task};
 use crate::{
     plan::{Action, Context, Step, plan},
-    world::{Claim, CommitResult, Event, GraphOutcome, GraphRequest, Plans, StoreError, World},
+    world::{Claim, CommitResult, Event, GraphOutcome, GraphRequest, Plans, Snapshot, StoreError, World},
 };
 
 /// Steps of one task in one claim; more means that something goes round in circles.
@@ -111,13 +111,21 @@ impl<W: World> Engine<W> {
 
     async fn work_through(&self, claims: Vec<Claim>, plans: &Plans) -> Result<(), StoreError> {
         let ids: Vec<String> = claims.iter().map(|claim| claim.id.clone()).collect();
-        let snapshots = self.world.load(&ids).await?;
+        let mut snapshots: BTreeMap<String, Snapshot> = self
+            .world
+            .load(&ids)
+            .await?
+            .into_iter()
+            .map(|snapshot| (snapshot.id.clone(), snapshot))
+            .collect();
         let started = self.world.now_ms();
         self.count("claims", ids.len() as u64);
         let mut tasks: Vec<Task> = claims
             .into_iter()
-            .zip(snapshots)
-            .map(|(claim, snapshot)| Task::new(claim, snapshot, started))
+            .filter_map(|claim| {
+                let snapshot = snapshots.remove(&claim.id)?;
+                Some(Task::new(claim, snapshot, started))
+            })
             .collect();
         let half = i64::try_from(self.settings.task_lease.as_millis() / 2).unwrap_or(i64::MAX);
         for round in 1..=ROUNDS {
@@ -172,6 +180,7 @@ impl<W: World> Engine<W> {
                 CommitResult::Stored | CommitResult::StoredDueAgain => self.settled(&task, &step),
                 CommitResult::LocalChanged => again.push(task.pause(Duration::ZERO)),
                 CommitResult::LeaseLost => self.count("leases_lost", 1),
+                CommitResult::Failed => self.count("commits_failed", 1),
             }
         }
         if !again.is_empty() {

@@ -175,18 +175,31 @@ impl<W: World> Engine<W> {
 
     /// One cycle: sweep, poll, and work off what is due, within `budget`. For the periodic mode.
     ///
-    /// Says `false` where another process has the lease.
+    /// Says `false` where another process has the lease, or took it meanwhile.
+    ///
+    /// # Errors
+    /// When the store does not answer; the lease is given back all the same.
     pub async fn run_once(&self, budget: Duration) -> Result<bool, StoreError> {
-        if !self.world.hold_lease(self.settings.lease.max(budget)).await? {
+        if !self.world.hold_lease(self.settings.lease).await? {
             return Ok(false);
         }
         let until = self.world.now_ms() + i64::try_from(budget.as_millis()).unwrap_or(i64::MAX);
+        let done = {
+            let work = self.cycle(until).fuse();
+            let lease = self.keep_lease().fuse();
+            pin_mut!(work, lease);
+            futures::select_biased! { done = work => Some(done), () = lease => None }
+        };
+        let Some(done) = done else { return Ok(false) };
+        self.publish_report().await;
+        let released = self.world.release_lease().await;
+        done.and(released).map(|()| true)
+    }
+
+    async fn cycle(&self, until: i64) -> Result<(), StoreError> {
         self.sweep_once().await?;
         self.poll_once(true).await?;
-        self.drain_until(until).await?;
-        self.publish_report().await;
-        self.world.release_lease().await?;
-        Ok(true)
+        self.drain_until(until).await
     }
 
     async fn take_lease(&self) {

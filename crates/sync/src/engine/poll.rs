@@ -69,7 +69,7 @@ impl<W: World> Engine<W> {
         };
         self.pace(1).await;
         let (lists, _) = self.world.list(std::slice::from_ref(plan)).await;
-        let answered = !matches!(lists.first(), None | Some(PlanList::Incomplete { .. }));
+        let answered = !matches!(lists.first(), None | Some(PlanList::Incomplete { answered: false, .. }));
         self.graph_answered(answered);
         if answered {
             let now = self.world.now_ms();
@@ -189,10 +189,14 @@ impl<W: World> Engine<W> {
                 }
                 Ok(false)
             }
-            PlanList::Incomplete { reason } => {
+            PlanList::Incomplete { reason, answered } => {
                 self.count("incomplete_lists", 1);
                 tracing::warn!(plan, reason, "the list of a plan is incomplete and says nothing");
-                self.graph_answered(false);
+                self.shared()
+                    .report
+                    .problems
+                    .push(format!("the list of plan {plan} is incomplete: {reason}"));
+                self.graph_answered(answered);
                 Ok(false)
             }
         }

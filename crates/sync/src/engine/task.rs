@@ -209,6 +209,10 @@ impl Task {
     fn remote_copy(&self, state: &TaskState) -> Option<RemoteCopy> {
         let remote = state.remote.as_ref()?;
         let planner_id = state.planner_id.clone()?;
+        if state.base.is_empty() && self.loaded.0.is_none() {
+            // The id came from a document, and is not proven to be ours yet.
+            return None;
+        }
         let now = (Some(remote.etag.clone()), remote.details_etag.clone());
         if now == self.stored_etags && self.raw.is_none() {
             return None;

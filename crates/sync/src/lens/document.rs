@@ -15,6 +15,8 @@ use super::raw::{self, Members};
 pub const MAX_BYTES: usize = 256 * 1024;
 /// What the sync may add to a document: its stamp, and fields that come down from Planner.
 const ROOM: usize = 64 * 1024;
+/// No document in Redis is larger, so nobody has to read more of a value than one byte beyond this.
+pub const MAX_STORED_BYTES: usize = MAX_BYTES + ROOM;
 
 /// The member that the sync engine adds to a document.
 const STAMP: &str = "_sync";

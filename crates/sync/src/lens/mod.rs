@@ -23,7 +23,7 @@ mod spelling;
 mod time;
 mod validate;
 
-pub use document::{Document, MAX_BYTES, SyncStamp};
+pub use document::{Document, MAX_BYTES, MAX_STORED_BYTES, SyncStamp};
 pub use field::{ChecklistItem, Field, Fields, Value, same};
 pub use import::import;
 pub use problem::{DocumentError, FieldProblem};

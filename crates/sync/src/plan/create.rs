@@ -99,6 +99,32 @@ fn former_id(state: &TaskState, snapshot: &Snapshot, here: &Here) -> Option<Stri
     (!foreign && state.dead_id.as_ref() != Some(&id)).then_some(id)
 }
 
+/// A task that was never agreed on must be in a synced plan before anything of it is written on either side: its
+/// Planner id came from a document, and application permission sees the whole tenant.
+pub(super) fn outside(state: &TaskState, here: Option<&Here>, context: &Context<'_>) -> Option<Step> {
+    if !state.base.is_empty() {
+        return None;
+    }
+    let plan = state.remote.as_ref()?.fields.get(&Field::Plan);
+    if matches!(plan, Some(Value::Text(plan)) if context.plans.synced.contains(plan)) {
+        return None;
+    }
+    if context.plans.unread {
+        return Some(Step::new(state.clone(), Action::Wait(UNREAD_WAIT)));
+    }
+    let planner_id = state.planner_id.clone();
+    let Some(here) = here else {
+        let mut step = Step::new(state.clone(), Action::Finish).forget();
+        step.unmap = planner_id;
+        return Some(step);
+    };
+    let disowned = TaskState { dead_id: planner_id.clone(), expires: state.expires, ..TaskState::default() };
+    let message = "the Planner task that the document names is in no synced plan (PLANNER_PLANS)";
+    let mut step = fail(disowned, problem("plan_not_synced", message, here), context.now);
+    step.unmap = planner_id.filter(|_| state.seen.is_some());
+    Some(step)
+}
+
 /// An open create: adopt the task that explains it, or list it.
 fn resolve(mut state: TaskState, snapshot: &Snapshot, context: &Context<'_>) -> Step {
     let Some(create) = state.create.clone() else { return Step::new(state, Action::Finish) };

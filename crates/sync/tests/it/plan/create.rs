@@ -170,3 +170,19 @@ fn an_imported_task_is_written_once_with_a_stamp() {
     bench.settle();
     assert_eq!((bench.document_writes, bench.graph_writes), (0, 0));
 }
+
+#[test]
+fn a_document_cannot_reach_a_planner_task_outside_the_synced_plans() {
+    let mut bench = Bench::new("a");
+    let foreign = bench.planner.create(&json!({"title": "Payroll", "planId": "plan-z"}), By::Person, START);
+    let foreign = foreign["id"].as_str().expect("an id").to_owned();
+    let forged = json!({"title": "mine", "_sync": {"rev": "", "planner_id": foreign, "etag": ""}});
+    bench.set(forged.clone());
+    bench.settle();
+    assert_eq!(bench.failures(), ["plan_not_synced"]);
+    assert_eq!(bench.document(), forged, "nothing of it came down");
+    bench.delete();
+    bench.settle();
+    assert_eq!(bench.planner.get(&foreign).expect("not deleted")["title"], "Payroll");
+    assert_eq!((bench.graph_writes, bench.creates), (0, 0));
+}

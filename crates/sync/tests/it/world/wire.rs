@@ -145,6 +145,7 @@ fn kind(result: CommitResult) -> &'static str {
         CommitResult::StoredDueAgain => "stored, due again",
         CommitResult::LocalChanged => "document moved",
         CommitResult::LeaseLost => "lease lost",
+        CommitResult::Failed => "commit failed",
     }
 }
 
@@ -219,7 +220,7 @@ fn serve_list(sim: &mut Sim, plan: &str, begun_at: i64) -> PlanList {
         return match sim.rng.below(3) {
             0 => PlanList::Refused { status: 429, retry_after: Some(Duration::from_secs(2)) },
             1 => PlanList::Refused { status: 403, retry_after: None },
-            _ => PlanList::Incomplete { reason: "the second page did not come".to_owned() },
+            _ => PlanList::Incomplete { reason: "the second page did not come".to_owned(), answered: true },
         };
     }
     let then = sim.now - sim.rng.ms(lag + 1);
@@ -363,7 +364,12 @@ impl World for Wire {
         let lists = self
             .call(move |sim| wanted.iter().map(|plan| serve_list(sim, plan, begun_at)).collect::<Vec<_>>())
             .await;
-        let unknown = || plans.iter().map(|_| PlanList::Incomplete { reason: "no answer".into() }).collect();
+        let unknown = || {
+            plans
+                .iter()
+                .map(|_| PlanList::Incomplete { reason: "no answer".into(), answered: false })
+                .collect()
+        };
         (lists.unwrap_or_else(unknown), requests)
     }
 
