@@ -235,6 +235,16 @@ impl Rig {
     }
 }
 
+impl Drop for Rig {
+    /// No message to or from Graph may break Microsoft's descriptions, in any test.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let violations = self.control().violations();
+            assert!(violations.is_empty(), "{violations:#?}");
+        }
+    }
+}
+
 /// Calls `probe` until it answers true; panics with the story so far after so many seconds.
 pub async fn within(seconds: u64, what: &str, mut probe: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
