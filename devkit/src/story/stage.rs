@@ -27,7 +27,7 @@ pub(super) struct Stage {
     /// Makes ids unlike those of earlier runs.
     pub(super) run: String,
     began: Moment,
-    observed: Mutex<BTreeMap<Step, Option<Duration>>>,
+    observed: Mutex<BTreeMap<Step, Duration>>,
     /// Titles of the tasks that agents made.
     made: Mutex<Vec<String>>,
 }
@@ -105,7 +105,7 @@ impl Stage {
 
     /// Notes that a step was observed, `more` about it on the same line.
     pub(super) fn passed(&self, step: Step, took: Duration, more: &str) {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, Some(took));
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, took);
         let line = format!(
             "{:>2}/{}  {}{}{more}   [{:.2} s of {} s]",
             step.number(),
@@ -116,12 +116,6 @@ impl Stage {
             step.deadline().as_secs()
         );
         self.print("ok", &line);
-    }
-
-    /// Notes that there is nothing to observe a step with.
-    pub(super) fn skipped(&self, step: Step, why: &str) {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, None);
-        self.print("skip", &format!("{:>2}/{}  {}: {why}", step.number(), STEPS.len(), step.text()));
     }
 
     /// A step that was not observed.
@@ -137,8 +131,8 @@ impl Stage {
         Missed { step, last }
     }
 
-    /// What was observed, and how long each took; `None` where there was nothing to observe it with.
-    pub(super) fn observed(&self) -> BTreeMap<Step, Option<Duration>> {
+    /// What was observed, and how long each took.
+    pub(super) fn observed(&self) -> BTreeMap<Step, Duration> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
