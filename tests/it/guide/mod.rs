@@ -1,6 +1,7 @@
 //! The agents' guide: what it shows is what runs, and what runs reaches Planner.
 
 mod clients;
+mod curl;
 mod examples;
 mod race;
 mod text;
