@@ -34,10 +34,12 @@ pub struct Addresses {
 
 /// A step that was not observed within its deadline.
 #[derive(Debug, thiserror::Error)]
-#[error("step {} was not observed within {} s: {}; last seen: {last}", step.number(), step.deadline().as_secs(), step.text())]
+#[error("step {} was not observed within {} s: {}; last seen: {last}", step.number(), within.as_secs(), step.text())]
 pub struct Missed {
     /// The step.
     pub step: Step,
+    /// How long it was looked for: its deadline, or that of what it needs first.
+    pub within: Duration,
     /// What the last look saw.
     pub last: String,
 }

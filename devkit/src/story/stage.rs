@@ -90,11 +90,12 @@ impl Stage {
             let seen = tokio::select! {
                 biased;
                 seen = look() => seen,
-                () = pause(left) => return Err(self.missed(step, last)),
+                () = pause(left) => return Err(self.missed_within(step, deadline, last)),
             };
             match seen {
                 Ok(_) if since.elapsed() > deadline => {
-                    return Err(self.missed(step, "it came, but too late".to_owned()));
+                    let last = "it came, but too late".to_owned();
+                    return Err(self.missed_within(step, deadline, last));
                 }
                 Ok(seen) => return Ok(seen),
                 Err(why) => last = why,
@@ -120,15 +121,20 @@ impl Stage {
 
     /// A step that was not observed.
     pub(super) fn missed(&self, step: Step, last: String) -> Missed {
+        self.missed_within(step, step.deadline(), last)
+    }
+
+    /// A step of which something was not observed within `deadline`, which may be that of its preparation.
+    fn missed_within(&self, step: Step, deadline: Duration, last: String) -> Missed {
         let line = format!(
             "{:>2}/{}  {}   [not within {} s]",
             step.number(),
             STEPS.len(),
             step.text(),
-            step.deadline().as_secs()
+            deadline.as_secs()
         );
         self.print("FAIL", &line);
-        Missed { step, last }
+        Missed { step, within: deadline, last }
     }
 
     /// What was observed, and how long each took.

@@ -1,6 +1,6 @@
 //! Which function the host picks for a path, and which route of the handler answers it: the same, whatever is typed.
 
-use std::{collections::BTreeSet, io::Write as _};
+use std::collections::BTreeSet;
 
 use annika::keys;
 use annika_devkit::{
