@@ -14,12 +14,12 @@ use std::{
 
 use super::{DEADLINE, agents};
 
-/// What the server answers to one GET or PATCH after another: status, and whether there is an ETag.
-type Answers = &'static [(&'static str, u16, bool)];
+/// What is asked for next (GET or PATCH), the status of the answer, and whether it has an ETag.
+type Answer = (&'static str, u16, bool);
 
 #[derive(Clone)]
 struct Server {
-    left: Arc<Mutex<Vec<(&'static str, u16, bool)>>>,
+    left: Arc<Mutex<Vec<Answer>>>,
     /// The `If-Match` of each PATCH.
     patches: Arc<Mutex<Vec<Option<String>>>>,
 }
@@ -43,7 +43,7 @@ async fn answer(State(server): State<Server>, method: Method, headers: HeaderMap
 }
 
 /// Runs the program; returns how it ended and the `If-Match` of each PATCH.
-async fn against(answers: Answers) -> Option<(Output, Vec<Option<String>>)> {
+async fn against(answers: &[Answer]) -> Option<(Output, Vec<Option<String>>)> {
     if std::process::Command::new("curl").arg("--version").output().is_err() {
         annika_devkit::oracle::skip("guide::curl", "there is no curl");
         return None;
