@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every test of the workspace, and a last line that counts them. Arguments go to `cargo test`.
+# Every test of the workspace; at the end what the recorded vectors showed, and lines that count messages and tests. Arguments go to `cargo test`.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -13,6 +13,10 @@ trap 'exit 130' INT TERM
 ANNIKA_SKIP_LOG=$folder/skipped
 export ANNIKA_SKIP_LOG
 : >"$ANNIKA_SKIP_LOG"
+# Tests of recorded vectors, and simulators at their end, write what they counted here.
+ANNIKA_TALLY_LOG=$folder/tally
+export ANNIKA_TALLY_LOG
+: >"$ANNIKA_TALLY_LOG"
 
 started=$(date +%s)
 {
@@ -34,12 +38,28 @@ counts=$(awk -v skipped="$skipped" '
   END { printf "%d passed, %d failed, %d skipped", passed - skipped, failed, skipped + ignored }
 ' "$folder/output")
 
+if grep -q '^golden' "$ANNIKA_TALLY_LOG"; then
+  printf '\nRecorded vectors: file | in scope | passed | out of scope: reason\n'
+  grep '^golden' "$ANNIKA_TALLY_LOG" | sort -u | awk -F '\t' '
+    { printf "%s | %d | %d | %s\n", $2, $3, $4, $5; scope += $3; passed += $4 }
+    END { printf "all | %d | %d |\n", scope, passed }'
+fi
+awk -F '\t' '
+  /^messages/ { requests += $2; answers += $3; violations += $4; provoked += $5 }
+  END {
+    printf "\nGraph messages checked in all tests: %d requests, %d answers, %d violations", requests, answers, violations
+    if (provoked) printf " (%d more where the simulator'"'"'s own tests send and answer what is wrong)", provoked
+    if (!requests) printf " (nothing was checked: ANNIKA_ORACLES is not set)"
+    printf "\n"
+    exit violations > 0
+  }' "$ANNIKA_TALLY_LOG" || status=1
+
 if [ "$skipped" -gt 0 ]; then
   printf '\n'
   sort -u "$ANNIKA_SKIP_LOG"
 fi
 if [ "$status" -ne 0 ]; then
-  printf '\ncargo test ended with %s: not everything passed, or not everything ran.\n' "$status"
+  printf '\nended with %s: not everything passed, or not everything ran.\n' "$status"
 fi
 printf '\n%s\n' "$counts"
 printf '%s s\n' $(($(date +%s) - started))

@@ -22,12 +22,14 @@ until curl -sS --fail-with-body -D "$head" -o "$body" "$url/$id" -H "$key" && gr
 done
 
 # Change. The patch names only what is new; If-Match refuses it if somebody changed the task since it was read.
-until
-  curl -sS --fail-with-body -D "$head" -o "$body" "$url/$id" -H "$key"
+# Without the ETag of that reading there is no PATCH: it would overwrite whatever it finds.
+while :; do
+  curl -sS --fail-with-body -D "$head" -o "$body" "$url/$id" -H "$key" || { cat "$body" >&2; exit 1; }
   etag=$(sed -n 's/^[Ee][Tt][Aa][Gg]: *//p' "$head" | tr -d '\r')
+  [ -n "$etag" ] || { echo "$id was answered without an ETag: it is not changed" >&2; exit 1; }
   status=$(curl -sS -o "$body" -w '%{http_code}' -X PATCH "$url/$id" -H "$key" -H "If-Match: $etag" \
     -H "content-type: application/merge-patch+json" -d '{"percent_complete":0.5,"status":"in_progress"}')
-  [ "$status" != 412 ]
-do :; done
+  [ "$status" = 412 ] || break
+done
 cat "$body"; echo
 [ "$status" = 200 ] && echo "done $id"

@@ -41,6 +41,7 @@ pub(super) struct Inner {
     pub(super) accept_hash: bool,
     pub(super) front_end_timeout: Duration,
     pub(super) activity_timeout: Duration,
+    pub(super) hang_never_completed: bool,
     listeners: Mutex<BTreeMap<String, Listener>>,
 }
 
@@ -132,6 +133,7 @@ impl FunctionsHost {
             accept_hash: options.accept_hash,
             front_end_timeout: options.front_end_timeout,
             activity_timeout: options.activity_timeout,
+            hang_never_completed: options.hang_never_completed,
             listeners: Mutex::default(),
             app,
         });

@@ -110,23 +110,29 @@ impl Inner {
     }
 
     async fn attempt(&self, function: &str, id: &str, body: &str) -> InvocationOutcome {
-        let answered = tokio::select! {
-            answered = self.post(function, id, body) => answered,
+        let answered = async {
+            let outcome = match self.post(function, id, body).await {
+                Ok(reply) => reply.outcome(),
+                Err(why) => InvocationOutcome::Failed {
+                    error: format!("An error occurred while sending the request. {why}"),
+                },
+            };
+            if self.hang_never_completed && matches!(outcome, InvocationOutcome::NeverCompleted { .. }) {
+                std::future::pending::<()>().await;
+            }
+            outcome
+        };
+        tokio::select! {
+            outcome = answered => outcome,
             limit = after(self.app.config.function_timeout) => {
                 self.handler.timed_out();
                 let shown = super::span::format_time_span(super::ticks::Ticks(
                     i64::try_from(limit.as_nanos() / 100).unwrap_or(i64::MAX),
                 ));
-                return InvocationOutcome::Failed {
+                InvocationOutcome::Failed {
                     error: format!("Timeout value of {shown} exceeded by function 'Functions.{function}' (Id: '{id}'). Initiating cancellation."),
-                };
+                }
             }
-        };
-        match answered {
-            Ok(reply) => reply.outcome(),
-            Err(why) => InvocationOutcome::Failed {
-                error: format!("An error occurred while sending the request. {why}"),
-            },
         }
     }
 

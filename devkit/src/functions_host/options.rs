@@ -34,6 +34,9 @@ pub struct HostOptions {
     pub front_end_timeout: Duration,
     /// The proxy gives up after so long a silence (240 s).
     pub activity_timeout: Duration,
+    /// Whether an invocation whose answer the host never gets over really hangs until `functionTimeout`, after which
+    /// the process is killed, as on the host; otherwise it is reported at once as `NeverCompleted`.
+    pub hang_never_completed: bool,
     /// How long `stop` waits for running invocations before it kills the handler; the host waits up to 30 s.
     pub drain: Duration,
     /// Whether every line of handler and host is also printed.
@@ -63,6 +66,7 @@ impl Default for HostOptions {
             accept_hash: false,
             front_end_timeout: Duration::from_secs(230),
             activity_timeout: Duration::from_secs(240),
+            hang_never_completed: false,
             drain: Duration::ZERO,
             echo: false,
             log_file: None,

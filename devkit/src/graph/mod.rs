@@ -63,6 +63,8 @@ pub struct GraphOptions {
     pub port: u16,
     /// The folder of oracles. Without it messages are not checked.
     pub oracles: Option<PathBuf>,
+    /// Whether messages are wrong on purpose, to see that it is found: the tally counts their violations apart.
+    pub provoked: bool,
     /// How long each HTTP request to Graph takes; its write takes effect half-way.
     pub latency: Duration,
     /// Whether `/beta` is served.
@@ -82,6 +84,7 @@ impl Default for GraphOptions {
         Self {
             port: 0,
             oracles: None,
+            provoked: false,
             latency: Duration::ZERO,
             beta: true,
             page_size: 400,
@@ -234,6 +237,13 @@ impl GraphSimulator {
 
 impl Drop for GraphSimulator {
     fn drop(&mut self) {
+        let inner = &self.control.inner;
+        let total = inner.state().findings.total();
+        if total.on {
+            let (violations, provoked) =
+                if inner.options.provoked { (0, total.violations) } else { (total.violations, 0) };
+            crate::oracle::messages(total.requests, total.answers, violations, provoked);
+        }
         self.server.abort();
     }
 }

@@ -61,6 +61,8 @@ pub struct Checked {
 pub struct Findings {
     /// The figures.
     pub checked: Checked,
+    /// The figures before the last time that all was forgotten.
+    earlier: Checked,
     kept: Vec<Violation>,
 }
 
@@ -80,8 +82,21 @@ impl Findings {
         &self.kept
     }
 
-    /// Forgets all of it; whether checking is on stays.
+    /// The figures since the simulator started, whatever was forgotten since.
+    pub fn total(&self) -> Checked {
+        let (now, earlier) = (&self.checked, &self.earlier);
+        Checked {
+            on: now.on,
+            requests: now.requests + earlier.requests,
+            answers: now.answers + earlier.answers,
+            scripted: now.scripted + earlier.scripted,
+            violations: now.violations + earlier.violations,
+        }
+    }
+
+    /// Forgets all of it but the total; whether checking is on stays.
     pub fn clear(&mut self) {
+        self.earlier = self.total();
         self.checked = Checked { on: self.checked.on, ..Checked::default() };
         self.kept.clear();
     }

@@ -34,10 +34,12 @@ pub struct Addresses {
 
 /// A step that was not observed within its deadline.
 #[derive(Debug, thiserror::Error)]
-#[error("step {} was not observed within {} s: {}; last seen: {last}", step.number(), step.deadline().as_secs(), step.text())]
+#[error("step {} was not observed within {} s: {}; last seen: {last}", step.number(), within.as_secs(), step.text())]
 pub struct Missed {
     /// The step.
     pub step: Step,
+    /// How long it was looked for: its deadline, or that of what it needs first.
+    pub within: Duration,
     /// What the last look saw.
     pub last: String,
 }
@@ -54,13 +56,24 @@ pub enum StoryError {
     /// Steps that nothing looked at.
     #[error("steps {0:?} were not played")]
     Unplayed(Vec<usize>),
+    /// Every step was observed, but messages to or from Graph break Microsoft's descriptions.
+    #[error("{count} messages to or from Graph break Microsoft's descriptions; the first: {first}")]
+    Violations {
+        /// How many.
+        count: u64,
+        /// The first of them, as JSON.
+        first: String,
+    },
+    /// The simulator does not say what it checked.
+    #[error("what was checked of the messages to and from Graph is not known: {0}")]
+    Unchecked(String),
 }
 
 /// How a complete story went.
 #[derive(Debug, Clone)]
 pub struct Played {
-    /// How long each step took; `None` where there was nothing to observe it with.
-    pub steps: BTreeMap<Step, Option<Duration>>,
+    /// How long each step took.
+    pub steps: BTreeMap<Step, Duration>,
     /// How long all of it took.
     pub took: Duration,
     /// What was checked against Microsoft's descriptions, in words.
@@ -79,7 +92,8 @@ pub enum Break {
 /// Plays the story. The engine must have been started within the last seconds.
 ///
 /// # Errors
-/// The first step that was not observed within its deadline.
+/// The first step that was not observed within its deadline; messages to or from Graph that break Microsoft's
+/// descriptions.
 pub async fn play(at: &Addresses, spoil: Option<Break>) -> Result<Played, StoryError> {
     let stage = Stage::open(at).await.map_err(StoryError::Start)?;
     if spoil == Some(Break::Upload) {
@@ -95,7 +109,8 @@ pub async fn play(at: &Addresses, spoil: Option<Break>) -> Result<Played, StoryE
         .map(Step::number)
         .collect();
     match played {
-        Ok((messages, checked)) if unplayed.is_empty() => {
+        Ok(messages) if unplayed.is_empty() => {
+            let checked = checked(&stage).await?;
             Ok(Played { steps, took: stage.elapsed(), checked, messages })
         }
         Ok(_) => Err(StoryError::Unplayed(unplayed)),
@@ -113,7 +128,24 @@ pub async fn play(at: &Addresses, spoil: Option<Break>) -> Result<Played, StoryE
     }
 }
 
-async fn perform(stage: &Stage) -> Result<(usize, String), Missed> {
+/// What the simulator found in the messages to and from Graph, in words. No step: without the descriptions there is
+/// nothing to observe.
+async fn checked(stage: &Stage) -> Result<String, StoryError> {
+    let (checked, violations) = stage.planner.checked().await.map_err(StoryError::Unchecked)?;
+    if checked.violations > 0 {
+        let first = violations.first().map(serde_json::to_string).transpose().ok().flatten();
+        return Err(StoryError::Violations { count: checked.violations, first: first.unwrap_or_default() });
+    }
+    Ok(match checked.on {
+        true => format!(
+            "{} requests and {} answers were checked, 0 violations",
+            checked.requests, checked.answers
+        ),
+        false => "messages were not checked, since ANNIKA_ORACLES is not set".to_owned(),
+    })
+}
+
+async fn perform(stage: &Stage) -> Result<usize, Missed> {
     chapters::import(stage).await?;
     // The longest waits first, and all of them side by side; bad weather comes when nothing else needs Planner but
     // the silent DEL, which has to survive it.
@@ -124,5 +156,5 @@ async fn perform(stage: &Stage) -> Result<(usize, String), Missed> {
     };
     futures::try_join!(fair_then_foul, chapters::silent_delete(stage))?;
     weather::no_duplicates(stage).await?;
-    Ok((weather::forms(stage)?, weather::checked(stage).await?))
+    weather::forms(stage)
 }

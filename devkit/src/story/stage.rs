@@ -27,7 +27,7 @@ pub(super) struct Stage {
     /// Makes ids unlike those of earlier runs.
     pub(super) run: String,
     began: Moment,
-    observed: Mutex<BTreeMap<Step, Option<Duration>>>,
+    observed: Mutex<BTreeMap<Step, Duration>>,
     /// Titles of the tasks that agents made.
     made: Mutex<Vec<String>>,
 }
@@ -90,11 +90,12 @@ impl Stage {
             let seen = tokio::select! {
                 biased;
                 seen = look() => seen,
-                () = pause(left) => return Err(self.missed(step, last)),
+                () = pause(left) => return Err(self.missed_within(step, deadline, last)),
             };
             match seen {
                 Ok(_) if since.elapsed() > deadline => {
-                    return Err(self.missed(step, "it came, but too late".to_owned()));
+                    let last = "it came, but too late".to_owned();
+                    return Err(self.missed_within(step, deadline, last));
                 }
                 Ok(seen) => return Ok(seen),
                 Err(why) => last = why,
@@ -105,7 +106,7 @@ impl Stage {
 
     /// Notes that a step was observed, `more` about it on the same line.
     pub(super) fn passed(&self, step: Step, took: Duration, more: &str) {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, Some(took));
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, took);
         let line = format!(
             "{:>2}/{}  {}{}{more}   [{:.2} s of {} s]",
             step.number(),
@@ -118,27 +119,26 @@ impl Stage {
         self.print("ok", &line);
     }
 
-    /// Notes that there is nothing to observe a step with.
-    pub(super) fn skipped(&self, step: Step, why: &str) {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner).insert(step, None);
-        self.print("skip", &format!("{:>2}/{}  {}: {why}", step.number(), STEPS.len(), step.text()));
-    }
-
     /// A step that was not observed.
     pub(super) fn missed(&self, step: Step, last: String) -> Missed {
+        self.missed_within(step, step.deadline(), last)
+    }
+
+    /// A step of which something was not observed within `deadline`, which may be that of its preparation.
+    fn missed_within(&self, step: Step, deadline: Duration, last: String) -> Missed {
         let line = format!(
             "{:>2}/{}  {}   [not within {} s]",
             step.number(),
             STEPS.len(),
             step.text(),
-            step.deadline().as_secs()
+            deadline.as_secs()
         );
         self.print("FAIL", &line);
-        Missed { step, last }
+        Missed { step, within: deadline, last }
     }
 
-    /// What was observed, and how long each took; `None` where there was nothing to observe it with.
-    pub(super) fn observed(&self) -> BTreeMap<Step, Option<Duration>> {
+    /// What was observed, and how long each took.
+    pub(super) fn observed(&self) -> BTreeMap<Step, Duration> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -157,24 +157,3 @@ pub(super) fn forms(stage: &Stage) -> Result<usize, Missed> {
     stage.passed(Step::Forms, began.elapsed(), &format!("{} messages", heard.len()));
     Ok(heard.len())
 }
-
-/// What the simulator found in the messages to and from Graph, if it had anything to check them against.
-pub(super) async fn checked(stage: &Stage) -> Result<String, Missed> {
-    let began = Moment::now();
-    let (checked, violations) = stage.planner.checked().await.or_miss(stage, Step::Checked)?;
-    if let Some(first) = violations.first() {
-        let first = serde_json::to_string(first).unwrap_or_default();
-        return Err(
-            stage.missed(Step::Checked, format!("{} violations, the first: {first}", checked.violations))
-        );
-    }
-    if !checked.on {
-        let why = "nothing was checked: ANNIKA_ORACLES is not set";
-        stage.skipped(Step::Checked, why);
-        return Ok(why.to_owned());
-    }
-    let words =
-        format!("{} requests and {} answers were checked, 0 violations", checked.requests, checked.answers);
-    stage.passed(Step::Checked, began.elapsed(), &words);
-    Ok(words)
-}

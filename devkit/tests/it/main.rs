@@ -4,5 +4,6 @@
 
 #[cfg(test)]
 mod functions_host;
+mod golden_files;
 mod graph;
 mod redis_server;

@@ -85,7 +85,11 @@ fn recorded_body(file: &Path) -> Vec<u8> {
 fn what_a_real_host_sent_is_understood() {
     let Some(oracles) = annika_devkit::oracle::path("what_a_real_host_sent_is_understood") else { return };
     let folder = oracles.join("golden/real-host");
-    let run = |name: &str| read(&recorded_body(&folder.join(name)));
+    let mut files = std::collections::BTreeSet::new();
+    let mut run = |name: &str| {
+        files.insert(name.to_owned());
+        read(&recorded_body(&folder.join(name)))
+    };
 
     let first = run("timer-first-run-monitor.http").schedule_status.unwrap();
     assert!(first.last.is_none() && first.last_updated.is_none());
@@ -104,4 +108,7 @@ fn what_a_real_host_sent_is_understood() {
     {
         assert!(run(name).retry.is_none(), "{name}");
     }
+    // Each of them, and the retried one.
+    let read = files.len() + 1;
+    annika_devkit::oracle::golden("real-host/timer-*, as the product reads them", read, read, "");
 }

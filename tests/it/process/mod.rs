@@ -60,6 +60,8 @@ pub struct Rig {
     pub redis: MultiplexedConnection,
     http: reqwest::Client,
     app: tempfile::TempDir,
+    // Apart, since a test may take the stack away.
+    _messages: Messages,
 }
 
 impl Rig {
@@ -84,7 +86,8 @@ impl Rig {
         let client = stack.redis.as_ref().unwrap().client().unwrap();
         let redis = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { stack, redis, http, app }
+        let _messages = Messages(stack.graph.control().clone());
+        Self { stack, redis, http, app, _messages }
     }
 
     /// Another host with a handler of its own, for the same Redis and Graph; with credentials and the plan.
@@ -232,6 +235,19 @@ impl Rig {
             }
         }
         assert!(handlers > 0, "the handler said nothing");
+    }
+}
+
+/// What a test leaves behind when it ends.
+struct Messages(Control);
+
+impl Drop for Messages {
+    /// No message to or from Graph may break Microsoft's descriptions, in any test.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let violations = self.0.violations();
+            assert!(violations.is_empty(), "{violations:#?}");
+        }
     }
 }
 

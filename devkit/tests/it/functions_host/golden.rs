@@ -2,7 +2,7 @@
 
 use annika_devkit::oracle;
 use serde_json::Value;
-use std::{collections::BTreeMap, io::Write as _};
+use std::collections::BTreeMap;
 
 /// A recorded file; `None` (said loudly) without the oracles.
 pub fn load(file: &str) -> Option<Value> {
@@ -32,7 +32,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// `file` is the name in the golden folder, and after a comma the part of it that is counted.
     pub fn new(file: &str) -> Self {
+        let name = file.split(',').next().unwrap_or_default();
+        assert!(
+            crate::golden_files::TALLIED.contains(&name),
+            "{name} has to stand in the list of tallied files"
+        );
         Self { file: file.to_owned(), passed: 0, out_of_scope: BTreeMap::new(), failures: Vec::new() }
     }
 
@@ -53,15 +59,9 @@ impl Tally {
     /// Prints the count past the test harness and fails if a vector did not hold, or if there was none.
     pub fn finish(self) {
         let in_scope = self.passed + self.failures.len();
-        let out: usize = self.out_of_scope.values().sum();
         let reasons: Vec<String> =
             self.out_of_scope.iter().map(|(why, count)| format!("{count} {why}")).collect();
-        let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
-        let line = format!(
-            "golden {}: {in_scope} in scope, {} passed, {out} out of scope{reasons}\n",
-            self.file, self.passed
-        );
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        oracle::golden(&self.file, in_scope, self.passed, &reasons.join("; "));
         assert!(in_scope > 0, "golden {}: nothing was checked", self.file);
         let shown: Vec<&String> = self.failures.iter().take(12).collect();
         assert!(

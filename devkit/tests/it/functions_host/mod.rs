@@ -1,9 +1,10 @@
 //! The Functions-host emulator against the recorded answers, and with real processes.
 
 mod envelopes;
-mod golden;
+pub mod golden;
 mod processes;
 mod proxied;
+mod recorded;
 mod routing;
 mod schedules;
 mod staged;

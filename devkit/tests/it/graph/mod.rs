@@ -50,8 +50,9 @@ pub fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
+/// These tests ask for what is wrong on purpose.
 pub fn options() -> GraphOptions {
-    GraphOptions::example()
+    GraphOptions { provoked: true, ..GraphOptions::example() }
 }
 
 impl Graph {
