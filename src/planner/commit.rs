@@ -7,7 +7,10 @@ use annika_sync::{
 use redis::Value;
 use serde_json::{Value as Json, json};
 
-use super::scripts::{COMMIT, Commands};
+use super::{
+    scripts::{COMMIT, Commands},
+    sweep,
+};
 use crate::{
     keys,
     store::{ScriptCall, StoreError},
@@ -23,6 +26,7 @@ const CONFLICTS_LENGTH: i64 = 10_000;
 pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
     let id = commit.id.as_str();
     let (expectation, expected) = match commit.write.as_ref() {
+        None if commit.expect_absent => ("absent", &[][..]),
         None => ("none", &[][..]),
         Some(write) => match &write.expected {
             None => ("absent", &[][..]),
@@ -46,7 +50,7 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
         Next::After(delay) => ("after", commit.hint, i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
     };
     let record = commit.state.as_ref().map(|state| serde_json::to_string(state).unwrap_or_default());
-    let digest = commit.state.as_ref().and_then(|state| state.seen.clone()).filter(|_| next != "hold");
+    let digest = commit.state.as_ref().and_then(sweep::known_as).filter(|_| next != "hold");
     let mut clear = Vec::new();
     if commit.clear_missed {
         clear.extend(["miss", "del"]);
@@ -143,6 +147,10 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
         let seconds = keys::SYNC_TOMB.ttl_s().unwrap_or_default().to_string();
         let last = write.expected.as_deref().unwrap_or_default();
         commands.add(&[&"SET", &keys::sync_tomb(id), &last, &"EX", &seconds]);
+    }
+    if let Some(tomb) = &commit.tomb {
+        let seconds = keys::SYNC_TOMB.ttl_s().unwrap_or_default().to_string();
+        commands.add(&[&"SET", &keys::sync_tomb(id), &tomb.bytes(), &"EX", &seconds, &"NX"]);
     }
     if let Some(announce) = commit.announce {
         let last = commit.write.as_ref().and_then(|write| write.expected.as_deref()).unwrap_or(b"null");

@@ -135,15 +135,14 @@ impl Planner {
     /// # Errors
     /// When Redis does not answer.
     pub async fn poll_now(&self) -> Result<bool, StoreError> {
-        if self.is_running() {
-            // Without Redis nothing can be done, and a caller must hear it here as everywhere.
-            self.inner.engine.world().store.ping().await?;
-            self.inner.engine.poll_soon();
-            return Ok(true);
-        }
+        // The engine may run here, run elsewhere, or wait here for a lease that is held elsewhere.
         let mut ask = redis::cmd("HSET");
         ask.arg(keys::sync_throttle()).arg("poll_wanted").arg("1");
         self.inner.engine.world().store.command::<i64>(&ask).await?;
+        if self.is_running() {
+            self.inner.engine.poll_soon();
+            return Ok(true);
+        }
         let planner = self.clone();
         self.inner.tracker.spawn(async move {
             if let Err(error) = planner.cycle().await {

@@ -3,7 +3,7 @@
 use annika_sync::{
     lens,
     plan::ABSENT,
-    state::digest,
+    state::{TaskState, digest},
     world::{Discovered, SweepPage},
 };
 use redis::{Cmd, FromRedisValue, Value};
@@ -41,6 +41,20 @@ fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
     T::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
 }
 
+/// What the index says of a document: its digest, and whether it was seen with a time to live.
+fn index_value(digest: &str, expires: bool) -> String {
+    if expires { format!("{digest}{EXPIRES}") } else { digest.to_owned() }
+}
+
+/// What the index says of a task after a step; `None` = nothing yet.
+pub(super) fn known_as(state: &TaskState) -> Option<String> {
+    let seen = state.seen.as_deref()?;
+    Some(index_value(seen, state.expires && seen != ABSENT))
+}
+
+/// Marks a digest in the index: the key had a time to live.
+const EXPIRES: &str = "+ttl";
+
 /// Compares one page of the index with the documents.
 pub(super) async fn page(store: &Store, cursor: Option<String>) -> Result<SweepPage, StoreError> {
     let mut scan = command("HSCAN", keys::sync_index());
@@ -51,14 +65,22 @@ pub(super) async fn page(store: &Store, cursor: Option<String>) -> Result<SweepP
     if entries.is_empty() {
         return Ok(page);
     }
-    let reads: Vec<Cmd> = entries.iter().map(|(id, _)| tasks::bounded_get(&keys::task(id))).collect();
+    let reads: Vec<Cmd> = entries
+        .iter()
+        .map(|(id, _)| keys::task(id))
+        .flat_map(|key| [tasks::bounded_get(&key), command("PTTL", &key)])
+        .collect();
+    let mut replies = store.pipeline(&reads).await.into_iter();
     let mut unclear = Vec::new();
-    for ((id, known), text) in entries.into_iter().zip(store.pipeline(&reads).await) {
+    for (id, known) in entries {
+        let missing = || Err(StoreError::other("a reply is missing"));
+        let text = replies.next().unwrap_or_else(missing);
+        let expires = read::<i64>(replies.next().unwrap_or_else(missing)?)? >= 0;
         match text {
             Err(error) if error.kind == StoreErrorKind::WrongType => unclear.push((id, known)),
             text => match read::<Vec<u8>>(text?)? {
                 text if text.is_empty() => unclear.push((id, known)),
-                text if digest(&text) == known => {}
+                text if index_value(&digest(&text), expires) == known => {}
                 _ => page.changed.push(id),
             },
         }
@@ -78,7 +100,7 @@ async fn settle(
         match text {
             Ok(None) if known == ABSENT => {}
             Ok(None) => page.missing.push(id),
-            Ok(Some(text)) if digest(&text) == known => {}
+            Ok(Some(text)) if digest(&text) == known.trim_end_matches(EXPIRES) => {}
             Ok(Some(_)) => page.changed.push(id),
             Err(error) if error.kind == StoreErrorKind::WrongType => {
                 if known != "wrong_type" {

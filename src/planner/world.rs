@@ -294,10 +294,16 @@ fn plan_list(outcome: ListOutcome, begun_at: i64) -> PlanList {
     match outcome {
         ListOutcome::Complete(tasks) => PlanList::Complete { tasks, begun_at },
         ListOutcome::Failed { status, retry_after, .. } => PlanList::Refused { status, retry_after },
-        ListOutcome::Incomplete(reason) => {
-            let silent = matches!(&reason, graph::Incomplete::NotSent(_) | graph::Incomplete::Lost(_))
-                && !matches!(&reason, graph::Incomplete::Lost(graph::Unknown::Unreadable(_)));
-            PlanList::Incomplete { reason: reason.to_string(), answered: !silent }
+        ListOutcome::Incomplete(ref reason) => {
+            let retry_after = outcome.retry_after();
+            let silent = match reason {
+                graph::Incomplete::NotSent(_) => true,
+                graph::Incomplete::Lost(lost) => {
+                    !matches!(lost, graph::Unknown::Unreadable(_) | graph::Unknown::ServerError { .. })
+                }
+                _ => false,
+            };
+            PlanList::Incomplete { reason: reason.to_string(), answered: !silent, retry_after }
         }
     }
 }

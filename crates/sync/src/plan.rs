@@ -135,7 +135,9 @@ struct Here {
 /// Decides the next step.
 pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     let mut state = snapshot.state.clone();
-    state.intents.retain(|intent| context.now - intent.at <= crate::state::INTENT_MS);
+    // While Graph is away nothing can be learned about a write: its intent outlives the usual time.
+    let read_at = state.full_at;
+    state.intents.retain(|intent| context.now - intent.at <= crate::state::INTENT_MS || read_at <= intent.at);
     let news = take_in_observed(&mut state, snapshot);
     state.need_details |= snapshot.recheck_details && state.planner_id.is_some();
     let here = match read_local(&mut state, snapshot) {
@@ -293,17 +295,24 @@ pub(crate) fn fail(mut state: TaskState, problem: Problem, now: i64) -> Step {
         Some(old) if old.code == code => (old.since, old.attempts + 1),
         _ => (now, 1),
     };
-    let doublings = attempts.saturating_sub(1).min(5);
+    // What only the settings can change is looked at often: it asks nothing of Graph.
+    let doublings = if retry_after_ms < PATIENT_MS { 0 } else { attempts.saturating_sub(1).min(5) };
     let wait = (retry_after_ms << doublings).min(6 * 3_600_000);
+    let again = attempts > 1 && state.failure.as_ref().is_some_and(|old| old.digest == digest);
     let retry_at = if retry_after_ms == 0 { 0 } else { now + wait };
     state.seen = Some(digest.clone());
     state.failure =
         Some(Failure { code: code.clone(), message: message.clone(), since, digest, retry_at, attempts });
     let action = if retry_at == 0 { Action::Finish } else { Action::Wait(millis(wait)) };
     let mut step = Step::new(state, action);
-    step.events.push(Event::Failed { code, message });
+    if !again {
+        step.events.push(Event::Failed { code, message });
+    }
     step
 }
+
+/// Retries after a shorter time than this do not double, ms.
+const PATIENT_MS: i64 = 60_000;
 
 /// Whether a value is as good as none.
 pub(crate) fn is_nothing(value: &Value) -> bool {

@@ -87,6 +87,9 @@ pub struct TaskState {
     /// Transient failures in a row.
     #[serde(skip_serializing_if = "is_zero")]
     pub attempts: u32,
+    /// Writes that Graph refused with 403 since the last one that it took.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refused: u32,
     /// Conflict answers (409, 412) in a row.
     #[serde(skip_serializing_if = "is_zero")]
     pub conflicts: u32,

@@ -253,6 +253,10 @@ pub struct Commit {
     pub durable: bool,
     /// Values came down: agents are told of the document.
     pub announce: Option<Announce>,
+    /// The step holds only while there is no document.
+    pub expect_absent: bool,
+    /// What is kept of a task that was deleted in Planner, unless something is kept of it already.
+    pub tomb: Option<Document>,
     /// What is said to the outside.
     pub events: Vec<Event>,
     /// What becomes of the claim.
@@ -373,6 +377,8 @@ pub enum PlanList {
         reason: String,
         /// Graph answered, only not with a whole list.
         answered: bool,
+        /// How long Graph asked to wait.
+        retry_after: Option<Duration>,
     },
 }
 

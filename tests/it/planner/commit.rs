@@ -9,8 +9,8 @@ use annika_devkit::{
 };
 use annika_sync::{
     lens::{Field, Value as Lens},
-    state::{Create, Failure, TaskState},
-    world::{CommitResult, Local, LocalWrite, Next, Unmapped, World},
+    state::{Create, Failure, TaskState, digest},
+    world::{Commit, CommitResult, Local, LocalWrite, Next, Unmapped, World},
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -369,4 +369,30 @@ async fn a_redisjson_value_stays_one() {
     let () = stage.redis.hset(keys::sync_index(), "t", "old").await.unwrap();
     let page = stage.world.sweep_page(None).await.unwrap();
     assert_eq!((page.changed, page.missing), (vec!["t".to_owned()], Vec::new()), "the sweep reads it too");
+}
+
+#[tokio::test]
+async fn a_deletion_is_not_begun_where_the_document_is_back_and_leaves_a_copy() {
+    let mut stage = Stage::start().await;
+    let claim = stage.claimed("t", A).await;
+    let mut delete = Commit { next: Next::Hold, expect_absent: true, ..done(&claim) };
+    assert_eq!(stage.commit(delete.clone()).await, CommitResult::LocalChanged);
+    let () = stage.redis.del(keys::task("t")).await.unwrap();
+    assert_eq!(stage.commit(delete.clone()).await, CommitResult::Stored);
+    delete = Commit { next: Next::Done { hint: 1 }, state: None, tomb: Some(document(B)), ..delete };
+    assert_eq!(stage.commit(delete).await, CommitResult::Stored);
+    let kept: String = stage.redis.get(keys::sync_tomb("t")).await.unwrap();
+    assert_eq!(kept, B);
+}
+
+#[tokio::test]
+async fn a_time_to_live_that_is_set_later_is_a_change_for_the_sweep() {
+    let mut stage = Stage::start().await;
+    let claim = stage.claimed("t", A).await;
+    let mut finished = done(&claim);
+    finished.state = Some(TaskState { seen: Some(digest(A.as_bytes())), ..TaskState::default() });
+    stage.commit(finished).await;
+    assert!(stage.world.sweep_page(None).await.unwrap().changed.is_empty());
+    let () = stage.redis.expire(keys::task("t"), 1_000).await.unwrap();
+    assert_eq!(stage.world.sweep_page(None).await.unwrap().changed, ["t"]);
 }

@@ -151,6 +151,8 @@ pub fn done(claim: &Claim) -> Commit {
         clear_absent: false,
         durable: false,
         announce: None,
+        expect_absent: false,
+        tomb: None,
         events: Vec::new(),
         next: Next::Done { hint: 1 },
     }

@@ -7,7 +7,9 @@ use futures::{FutureExt, StreamExt, future::join_all, pin_mut, stream::FuturesUn
 use super::{BATCH, Engine, outcome::After, task::Task};
 use crate::{
     plan::{Action, Context, Step, plan},
-    world::{Claim, CommitResult, Event, GraphOutcome, GraphRequest, Plans, Snapshot, StoreError, World},
+    world::{
+        Claim, CommitResult, Event, GraphOutcome, GraphRequest, Local, Plans, Snapshot, StoreError, World,
+    },
 };
 
 /// Steps of one task in one claim; more means that something goes round in circles.
@@ -23,12 +25,22 @@ struct Decision {
     requests: Vec<GraphRequest>,
     /// The requests may not be sent now; for how long.
     hold: Option<Duration>,
+    /// A deletion is on its way.
+    deletes: bool,
 }
 
 impl Decision {
-    /// Requests that will be sent.
+    /// Requests to pay for now. The read before a deletion pays for the deletion too: it may not wait then, or
+    /// what was read would no longer be fresh.
     fn count(&self) -> u32 {
-        if self.hold.is_some() { 0 } else { u32::try_from(self.requests.len()).unwrap_or(0) }
+        if self.hold.is_some() {
+            return 0;
+        }
+        match &self.step.action {
+            Action::Delete { .. } => 0,
+            Action::Get { .. } if self.deletes => u32::try_from(self.requests.len() + 1).unwrap_or(0),
+            _ => u32::try_from(self.requests.len()).unwrap_or(0),
+        }
     }
 }
 
@@ -151,7 +163,7 @@ impl<W: World> Engine<W> {
         let mut sending = Vec::new();
         let mut commits = Vec::new();
         let mut waiting = Vec::new();
-        for (mut task, Decision { step, requests, hold }) in tasks.into_iter().zip(decided) {
+        for (mut task, Decision { step, requests, hold, .. }) in tasks.into_iter().zip(decided) {
             if let Some(wait) = hold {
                 commits.push(task.pause(wait));
                 waiting.push(None);
@@ -203,7 +215,9 @@ impl<W: World> Engine<W> {
             } else {
                 self.hold_back(&requests, requests.iter().any(GraphRequest::is_write))
             };
-            Decision { step, requests, hold }
+            let gone = matches!(task.snapshot.local, Local::Missing);
+            let deletes = gone && (task.snapshot.delete_event || task.snapshot.missed_sweeps > 0);
+            Decision { step, requests, hold, deletes }
         };
         tasks.iter().map(decide).collect()
     }

@@ -272,14 +272,14 @@ impl<W: World> Engine<W> {
                 state.conflicts += 1;
                 if state.conflicts > CONFLICTS { After::Wait(LONGEST) } else { After::Plan }
             }
-            Class::Absent(403) if task.snapshot.state.attempts >= 2 => {
-                self.reject(task, 403, None, 0);
+            Class::Absent(403) if task.snapshot.state.refused >= 1 => {
+                self.reject(task, 403, None, PARKED_MS);
                 After::Plan
             }
             Class::Absent(status) => {
                 let now = self.world.now_ms();
                 if status == 403 {
-                    task.state().attempts += 1;
+                    task.state().refused += 1;
                 }
                 count_gone(task.state(), now);
                 After::Plan
@@ -411,6 +411,7 @@ fn apply_sent(task: &mut Task, changes: &Fields, is_details: bool, body: Option<
     let before = task.raw.clone().or_else(|| task.snapshot.observed.clone());
     let state = &mut task.snapshot.state;
     state.attempts = 0;
+    state.refused = 0;
     state.conflicts = 0;
     for (field, value) in changes {
         state.base.insert(*field, value.clone());

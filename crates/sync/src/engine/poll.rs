@@ -94,14 +94,17 @@ impl<W: World> Engine<W> {
                 break;
             }
             self.pace(u32::try_from(chunk.len()).unwrap_or(1)).await;
+            // Before the lists: what is mapped while they are read cannot be missing from them.
+            let mut known = BTreeMap::new();
+            for plan in chunk {
+                known.insert(plan.clone(), self.world.known(plan).await?);
+            }
             let (lists, requests) = self.world.list(chunk).await;
             self.count("poll_requests", u64::from(requests));
+            let silent = |list: &PlanList| matches!(list, PlanList::Incomplete { answered: false, .. });
+            self.graph_answered(!lists.iter().all(silent));
             let open = self.world.open_creates().await?;
-            let mut known = BTreeMap::new();
             for (plan, list) in chunk.iter().zip(&lists) {
-                if matches!(list, PlanList::Complete { .. }) {
-                    known.insert(plan.clone(), self.world.known(plan).await?);
-                }
                 self.remember_places(plan, list);
             }
             for (plan, list) in chunk.iter().zip(lists) {
@@ -156,7 +159,6 @@ impl<W: World> Engine<W> {
     ) -> Result<bool, StoreError> {
         match list {
             PlanList::Complete { tasks, begun_at } => {
-                self.graph_answered(true);
                 let nothing = KnownPlan::default();
                 let own = known.get(plan).unwrap_or(&nothing);
                 let mut observation =
@@ -180,7 +182,6 @@ impl<W: World> Engine<W> {
                 Ok(true)
             }
             PlanList::Refused { status, retry_after } => {
-                self.graph_answered(true);
                 if status == 429 || (status == 503 && retry_after.is_some()) {
                     self.throttled(retry_after).await;
                 } else {
@@ -189,14 +190,16 @@ impl<W: World> Engine<W> {
                 }
                 Ok(false)
             }
-            PlanList::Incomplete { reason, answered } => {
+            PlanList::Incomplete { reason, retry_after, .. } => {
                 self.count("incomplete_lists", 1);
                 tracing::warn!(plan, reason, "the list of a plan is incomplete and says nothing");
                 self.shared()
                     .report
                     .problems
                     .push(format!("the list of plan {plan} is incomplete: {reason}"));
-                self.graph_answered(answered);
+                if retry_after.is_some() {
+                    self.throttled(retry_after).await;
+                }
                 Ok(false)
             }
         }

@@ -88,6 +88,11 @@ impl Task {
     pub(super) fn pause(&mut self, wait: Duration) -> Commit {
         let state = self.snapshot.state.clone();
         let remote = self.remote_copy(&state);
+        let mut events = std::mem::take(&mut self.events);
+        if !self.uploaded.is_empty() {
+            events.push(self.synced_up(self.started));
+            self.uploaded.clear();
+        }
         Commit {
             id: self.claim.id.clone(),
             fence: self.claim.fence,
@@ -102,7 +107,9 @@ impl Task {
             clear_absent: self.shown,
             durable: false,
             announce: None,
-            events: std::mem::take(&mut self.events),
+            expect_absent: false,
+            tomb: None,
+            events,
             next: Next::After(wait),
         }
     }
@@ -110,7 +117,7 @@ impl Task {
     /// The commit that goes with a step.
     pub(super) fn commit(&mut self, step: &Step, now: i64) -> Commit {
         let mut state = step.state.clone();
-        let mut events = std::mem::take(&mut self.events);
+        let mut events = self.events.clone();
         events.extend(step.events.iter().cloned());
         let written = step.write.as_ref().map(|write| write.new.clone());
         let document = match (&written, &self.snapshot.local) {
@@ -144,13 +151,7 @@ impl Task {
             });
         }
         if finished && (!self.uploaded.is_empty() || self.op == "create") && !step.forget {
-            events.push(Event::Synced {
-                direction: Direction::Up,
-                op: self.op,
-                fields: self.uploaded.iter().map(|field| field.name()).collect(),
-                requests: self.requests,
-                ms: now - self.started,
-            });
+            events.push(self.synced_up(now));
         }
         let next = match step.action {
             Action::Finish => Next::Done { hint: self.snapshot.hint },
@@ -179,6 +180,9 @@ impl Task {
             remote,
             unmap,
             announce,
+            // A document that came back meanwhile must not lose its Planner task.
+            expect_absent: matches!(step.action, Action::Delete { .. }),
+            tomb: self.forget.then(|| self.last_copy()).flatten(),
             clear_missed: step.clear_missed,
             clear_absent: step.clear_absent || self.shown,
             events,
@@ -186,8 +190,30 @@ impl Task {
         }
     }
 
+    /// Values went up.
+    fn synced_up(&self, now: i64) -> Event {
+        Event::Synced {
+            direction: Direction::Up,
+            op: self.op,
+            fields: self.uploaded.iter().map(|field| field.name()).collect(),
+            requests: self.requests,
+            ms: now - self.started,
+        }
+    }
+
+    /// The task that was deleted in Planner as a document, from which it can be brought back.
+    fn last_copy(&self) -> Option<Document> {
+        let raw = self.raw.as_ref().or(self.snapshot.observed.as_ref())?;
+        Some(crate::lens::import(
+            &self.claim.id,
+            raw,
+            raw.get("details").filter(|details| details.is_object()),
+        ))
+    }
+
     /// After a commit that is followed by a request: the task as stored.
     pub(super) fn adopt_step(&mut self, step: &Step) {
+        self.events.clear();
         self.had_create |= step.state.create.is_some();
         self.snapshot.state = step.state.clone();
         if let Some(write) = &step.write {

@@ -15,6 +15,8 @@ pub(super) struct Effective {
     pub value: Value,
     /// The writer cannot have known Planner's last change of the field.
     pub unseen: bool,
+    /// What the document says was taken for a stale value, and does not count.
+    pub discarded: bool,
 }
 
 /// Merges every field and says what has to be written where.
@@ -54,6 +56,14 @@ pub(super) fn merge_sides(
         };
         let local = effective(&state, field, here.projection.fields.get(&field), rev, context.now);
         state.replaced_by_agent(field, &local.value, context.now);
+        if local.discarded
+            && let Some(lost) = here.projection.fields.get(&field)
+            && !same(field, lost, &local.value)
+        {
+            let kept = local.value.clone();
+            let conflict = crate::merge::Conflict { field, kept, lost: lost.clone(), loser: Loser::Local };
+            events.push(conflict_event(&conflict));
+        }
         let Merged { mut value, mut conflict } =
             merge(field, &base, &local.value, &remote_value, local.unseen);
         if field == Field::Plan && !same(field, &value, &remote_value) {
@@ -128,16 +138,18 @@ pub(super) fn effective(
     let current =
         || state.current.get(&field).or_else(|| state.base.get(&field)).cloned().unwrap_or(Value::Null);
     let Some(local) = local else {
-        return Effective { value: current(), unseen: false };
+        return Effective { value: current(), unseen: false, discarded: false };
     };
     let changed_at = state.remote_changed.get(&field).copied().unwrap_or(0);
     match rev {
-        Some(rev) if state.rev.as_deref() == Some(rev) => Effective { value: local.clone(), unseen: false },
+        Some(rev) if state.rev.as_deref() == Some(rev) => {
+            Effective { value: local.clone(), unseen: false, discarded: false }
+        }
         Some(rev) => match state.views.iter().find(|view| view.rev == rev) {
             Some(view) if view.values.get(&field) == Some(&fingerprint(local)) => {
-                Effective { value: current(), unseen: false }
+                Effective { value: current(), unseen: false, discarded: false }
             }
-            Some(view) => Effective { value: local.clone(), unseen: changed_at > view.at },
+            Some(view) => Effective { value: local.clone(), unseen: changed_at > view.at, discarded: false },
             None => stale_or(state, field, local, now, changed_at > 0),
         },
         None => stale_or(state, field, local, now, false),
@@ -147,9 +159,9 @@ pub(super) fn effective(
 fn stale_or(state: &TaskState, field: Field, local: &Value, now: i64, unseen: bool) -> Effective {
     if state.is_superseded(field, local, now) {
         let value = state.current.get(&field).or_else(|| state.base.get(&field)).cloned();
-        return Effective { value: value.unwrap_or(Value::Null), unseen: false };
+        return Effective { value: value.unwrap_or(Value::Null), unseen: false, discarded: true };
     }
-    Effective { value: local.clone(), unseen }
+    Effective { value: local.clone(), unseen, discarded: false }
 }
 
 /// The document write, where values came down or the stamp is not there yet.
@@ -169,7 +181,13 @@ fn local_write(
     let stamped = here.document.sync_stamp();
     let foreign = stamped.as_ref().is_some_and(|stamp| stamp.planner_id != planner_id);
     let first = state.rev.is_none();
-    let same = rendered.bytes() == here.document.bytes() && !news;
+    // A stamp that is none of ours (any more) would make every later edit look like one of the unknowing.
+    let unknown = stamped.as_ref().is_some_and(|stamp| {
+        !first
+            && state.rev.as_ref() != Some(&stamp.rev)
+            && state.views.iter().all(|view| view.rev != stamp.rev)
+    });
+    let same = rendered.bytes() == here.document.bytes() && !news && !unknown;
     if same && !foreign && !(first && stamped.is_none()) {
         if first {
             state.rev = stamped.map(|stamp| stamp.rev);

@@ -17,6 +17,8 @@ pub const IMPORTED: &str = "planner-";
 const NO_PLANS_WAIT: Duration = Duration::from_secs(30);
 /// How long a task of an unknown plan waits while the plans of some group have not been read.
 const UNREAD_WAIT: Duration = Duration::from_secs(5);
+/// How soon a task that only the settings keep back is looked at again, ms.
+const SETTINGS_MS: i64 = 30_000;
 /// How far Planner's creation time may lie before or after the moment we sent, ms (sync.md §1.3.5).
 const WINDOW_MS: (i64, i64) = (-2_000, 60_000);
 
@@ -54,7 +56,7 @@ pub(super) fn unmapped(
             Some(plan) => plan.clone(),
             None => {
                 let message = "the document names no plan and no default plan is set: add plan_id";
-                return fail(state, problem("plan_missing", message, &here), context.now);
+                return fail(state, by_settings("plan_missing", message, &here), context.now);
             }
         },
     };
@@ -63,7 +65,7 @@ pub(super) fn unmapped(
     }
     if !context.plans.synced.contains(&plan) {
         let message = "the document's plan is not one of the synced plans (PLANNER_PLANS)";
-        return fail(state, problem("plan_not_synced", message, &here), context.now);
+        return fail(state, by_settings("plan_not_synced", message, &here), context.now);
     }
     if !matches!(fields.get(&Field::Title), Some(Value::Text(title)) if !title.trim().is_empty()) {
         return fail(state, problem("title_missing", "a task needs a title", &here), context.now);
@@ -88,6 +90,11 @@ fn problem(code: &str, message: &str, here: &Here) -> Problem {
         digest: here.digest.clone(),
         retry_after_ms: 0,
     }
+}
+
+/// A problem that a change of the settings may solve.
+fn by_settings(code: &str, message: &str, here: &Here) -> Problem {
+    Problem { retry_after_ms: SETTINGS_MS, ..problem(code, message, here) }
 }
 
 /// The Planner id that the document had before the map was lost, unless it is another task's or dead.
@@ -181,7 +188,7 @@ fn explained_by(create: &Create, snapshot: &Snapshot) -> Option<Json> {
     let mut orphans: Vec<&Json> = snapshot.orphans.iter().filter(|json| fits(create.sent_at, json)).collect();
     orphans.sort_by_key(|json| (created_ms(json), json.get("id").and_then(Json::as_str).map(str::to_owned)));
     let mut rivals: Vec<&OpenCreate> =
-        snapshot.open_creates.iter().filter(|open| open.title == title && open.plan == create.plan).collect();
+        snapshot.open_creates.iter().filter(|open| is_rival(open, create, title)).collect();
     rivals.sort_by_key(|open| (open.sent_at, open.id.clone()));
     if orphans.len() == 1 && rivals.len() <= 1 {
         return orphans.first().map(|json| (*json).clone());
@@ -189,6 +196,12 @@ fn explained_by(create: &Create, snapshot: &Snapshot) -> Option<Json> {
     let own = rivals.iter().position(|open| open.sent_at == create.sent_at)?;
     let alike = rivals.iter().filter(|open| open.sent_at == create.sent_at).count() == 1;
     (alike && rivals.len() == orphans.len()).then(|| orphans.get(own).map(|json| (*json).clone())).flatten()
+}
+
+/// Whether another open create could have made the same tasks: equal in title and plan, and near in time.
+fn is_rival(open: &OpenCreate, create: &Create, title: &str) -> bool {
+    let apart = (open.sent_at - create.sent_at).abs();
+    open.title == title && open.plan == create.plan && apart <= WINDOW_MS.1 - WINDOW_MS.0
 }
 
 /// When Planner says that it made a task, ms.

@@ -179,6 +179,11 @@ impl Store {
         if self.fences.get(&commit.fence) != Some(&holder) {
             return Err(format!("{id}: the fence {} is another process's", commit.fence));
         }
+        let is_there =
+            self.documents.get(id).is_some_and(|stored| stored.expires_at.is_none_or(|at| at > now));
+        if commit.expect_absent && commit.write.is_none() && is_there {
+            return Ok(CommitResult::LocalChanged);
+        }
         if let Some(write) = &commit.write {
             let there = self
                 .documents

@@ -220,7 +220,11 @@ fn serve_list(sim: &mut Sim, plan: &str, begun_at: i64) -> PlanList {
         return match sim.rng.below(3) {
             0 => PlanList::Refused { status: 429, retry_after: Some(Duration::from_secs(2)) },
             1 => PlanList::Refused { status: 403, retry_after: None },
-            _ => PlanList::Incomplete { reason: "the second page did not come".to_owned(), answered: true },
+            _ => PlanList::Incomplete {
+                reason: "the second page did not come".to_owned(),
+                answered: true,
+                retry_after: None,
+            },
         };
     }
     let then = sim.now - sim.rng.ms(lag + 1);
@@ -367,7 +371,11 @@ impl World for Wire {
         let unknown = || {
             plans
                 .iter()
-                .map(|_| PlanList::Incomplete { reason: "no answer".into(), answered: false })
+                .map(|_| PlanList::Incomplete {
+                    reason: "no answer".into(),
+                    answered: false,
+                    retry_after: None,
+                })
                 .collect()
         };
         (lists.unwrap_or_else(unknown), requests)
