@@ -225,6 +225,7 @@ impl Bench {
             let step = self.step();
             match step.action {
                 Action::Finish => return steps,
+                Action::Wait(_) if self.state.failure.is_some() => return steps,
                 Action::Wait(wait) => self.wait(wait),
                 action => self.perform(&action),
             }

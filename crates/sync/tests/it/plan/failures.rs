@@ -8,8 +8,18 @@ use super::bench::{Bench, PLAN};
 fn parked(doc: serde_json::Value) -> Bench {
     let mut bench = Bench::new("agent-task-1");
     bench.set(doc);
-    assert!(matches!(bench.step().action, Action::Finish));
+    assert!(matches!(bench.step().action, Action::Finish | Action::Wait(_)));
     bench
+}
+
+#[test]
+fn settings_that_change_release_what_only_they_kept_back() {
+    let mut bench = parked(json!({"title": "t", "plan_id": "plan-of-strangers"}));
+    bench.plans.synced.push("plan-of-strangers".into());
+    bench.now += 30_000;
+    bench.settle();
+    assert_eq!(bench.task()["title"], "t");
+    assert_eq!(bench.state.failure, None);
 }
 
 #[test]
