@@ -173,7 +173,7 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     if state.need_get || state.remote.is_none() {
         return Step::new(state, Action::Get { task: true, details: true });
     }
-    if let Some(step) = create::outside(&state, here.as_ref(), context) {
+    if let Some(step) = create::outside(&state, snapshot, here.as_ref(), context) {
         return step;
     }
     if state.need_details {

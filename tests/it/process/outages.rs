@@ -48,7 +48,12 @@ async fn without_redis_the_handler_starts_says_so_and_recovers_without_a_restart
     let mut redis = server.connect().await.unwrap();
     let text = json!({"id": "heard", "title": "heard after", "plan_id": seed::PLAN}).to_string();
     let () = redis.set(keys::task("heard"), text).await.unwrap();
-    let () = redis.publish(keys::tasks_updates(), r#"{"task_id":"heard","action":"created"}"#).await.unwrap();
+    within(10, "the subscription is back", async || {
+        let message = r#"{"task_id":"heard","action":"created"}"#;
+        let heard: usize = redis.publish(keys::tasks_updates(), message).await.unwrap();
+        heard > 0
+    })
+    .await;
     rig.in_planner("heard after", 10).await;
     assert_eq!(rig.host().handler_pid(), pid, "the same process");
     rig.check(&["written before", "written meanwhile", "written after", "heard after"]);

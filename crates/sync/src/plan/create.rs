@@ -108,8 +108,14 @@ fn former_id(state: &TaskState, snapshot: &Snapshot, here: &Here) -> Option<Stri
 
 /// A task that was never agreed on must be in a synced plan before anything of it is written on either side: its
 /// Planner id came from a document, and application permission sees the whole tenant.
-pub(super) fn outside(state: &TaskState, here: Option<&Here>, context: &Context<'_>) -> Option<Step> {
-    if !state.base.is_empty() {
+pub(super) fn outside(
+    state: &TaskState,
+    snapshot: &Snapshot,
+    here: Option<&Here>,
+    context: &Context<'_>,
+) -> Option<Step> {
+    // What a list showed is in a synced plan, whatever this process has heard of the settings yet.
+    if !state.base.is_empty() || snapshot.observed_etag.is_some() {
         return None;
     }
     let plan = state.remote.as_ref()?.fields.get(&Field::Plan);
@@ -121,9 +127,7 @@ pub(super) fn outside(state: &TaskState, here: Option<&Here>, context: &Context<
     }
     let planner_id = state.planner_id.clone();
     let Some(here) = here else {
-        let mut step = Step::new(state.clone(), Action::Finish).forget();
-        step.unmap = planner_id;
-        return Some(step);
+        return Some(Step::new(state.clone(), Action::Finish));
     };
     let disowned = TaskState { dead_id: planner_id.clone(), expires: state.expires, ..TaskState::default() };
     let message = "the Planner task that the document names is in no synced plan (PLANNER_PLANS)";
