@@ -1,0 +1,249 @@
+//! One task as the store knows it, and one step of it: what is read, and what is written all at once.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::OpenCreate;
+use crate::{lens::Document, state::TaskState};
+
+/// The document side of a task, as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// There is no such key.
+    Missing,
+    /// The text of the document, and whether the key has a time to live.
+    Present {
+        /// The exact bytes.
+        bytes: Vec<u8>,
+        /// The key expires by itself.
+        expires: bool,
+    },
+    /// The key holds something that is no document (a list, a hash …).
+    Unreadable {
+        /// Stable code.
+        code: &'static str,
+        /// What is there.
+        message: String,
+    },
+}
+
+/// Everything the store knows about a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Annika's id.
+    pub id: String,
+    /// The document.
+    pub local: Local,
+    /// What the engine remembered, default for a new task.
+    pub state: TaskState,
+    /// Planner's copy as last seen by a list, where it is newer than what was merged.
+    pub observed: Option<Json>,
+    /// A list showed this ETag, even where the copy itself has expired from the cache.
+    pub observed_etag: Option<String>,
+    /// Marks so far; a commit that finishes compares it.
+    pub hint: u64,
+    /// An agent said that it deleted the task.
+    pub delete_event: bool,
+    /// Sweeps in a row that did not find the document.
+    pub missed_sweeps: u32,
+    /// Complete lists of its plan in a row that did not show it.
+    pub absent_lists: u32,
+    /// The rotation found its details at another ETag.
+    pub recheck_details: bool,
+    /// The task that Planner's id in the document's stamp belongs to, where that is another one.
+    pub stamp_owner: Option<String>,
+    /// Held tasks of our own application that no document claims (only read while a create is open).
+    pub orphans: Vec<Json>,
+    /// All open creates (only read while this task has one).
+    pub open_creates: Vec<OpenCreate>,
+}
+
+/// The document write of a commit: a compare-and-set on exact bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalWrite {
+    /// What must be there; `None` = nothing.
+    pub expected: Option<Vec<u8>>,
+    /// What is there afterwards; `None` = nothing. A time to live stays.
+    pub new: Option<Document>,
+}
+
+/// Planner's copy for the caches and the maps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteCopy {
+    /// Planner's id.
+    pub planner_id: String,
+    /// Its plan.
+    pub plan: Option<String>,
+    /// ETag of the task.
+    pub etag: String,
+    /// ETag of the details, where known.
+    pub details_etag: Option<String>,
+    /// The task as Graph sent it, with `details` inside where they were read.
+    pub json: Option<Json>,
+    /// The plan it was in before, where it is another one: that plan's list is no longer expected to show it.
+    pub left: Option<String>,
+    /// The pair of ids is new: the maps are written.
+    pub newly_mapped: bool,
+}
+
+/// A mapping that ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmapped {
+    /// Planner's id.
+    pub planner_id: String,
+    /// The plan it was in, where known.
+    pub plan: Option<String>,
+}
+
+/// What agents are told of a document that the engine wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announce {
+    /// It is new.
+    Created,
+    /// Values of it changed.
+    Updated,
+    /// It is gone.
+    Deleted,
+}
+
+impl Announce {
+    /// The word in published messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// Which way values went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From Redis to Planner.
+    Up,
+    /// From Planner to Redis.
+    Down,
+}
+
+impl Direction {
+    /// The word in published messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// What a commit tells the outside; the store turns each into its published form and log entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Both sides agree after values went one way.
+    Synced {
+        /// Which way.
+        direction: Direction,
+        /// The operation (`create`, `update`, `import`, `restore`).
+        op: &'static str,
+        /// Names of the fields that went.
+        fields: Vec<&'static str>,
+        /// Graph sub-requests it took.
+        requests: u32,
+        /// Milliseconds from claim to commit.
+        ms: i64,
+    },
+    /// Both sides had changed a field.
+    Conflict {
+        /// The field.
+        field: &'static str,
+        /// The value that stands.
+        kept: Json,
+        /// The value that does not.
+        lost: Json,
+        /// Which side's value was lost (`agent`, `planner`).
+        loser: &'static str,
+    },
+    /// The task is gone on both sides.
+    Deleted {
+        /// Where the deletion came from.
+        direction: Direction,
+    },
+    /// A deletion that was overruled by an edit.
+    Restored,
+    /// The task waits for a person or an agent.
+    Failed {
+        /// Stable code.
+        code: String,
+        /// What happened and what to do.
+        message: String,
+    },
+}
+
+/// What happens to the task's place in the due-set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Still being worked on; the lease stays.
+    Hold,
+    /// Finished, unless a mark came since the snapshot with this hint.
+    Done {
+        /// The snapshot's hint.
+        hint: u64,
+    },
+    /// To be looked at again after this long, or at a mark before that.
+    After(Duration),
+}
+
+/// One atomic step of one task. The store applies all of it, or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    /// Annika's id.
+    pub id: String,
+    /// The claim's fence.
+    pub fence: u64,
+    /// The snapshot's hint.
+    pub hint: u64,
+    /// A create was open when the claim began, or was begun in it.
+    pub had_create: bool,
+    /// The state from now on; `None` = forget the task.
+    pub state: Option<TaskState>,
+    /// The document write, where there is one.
+    pub write: Option<LocalWrite>,
+    /// The document's text from now on; for the indexes.
+    pub document: Option<Document>,
+    /// Planner's copy, where it moved. Writes the mapping too.
+    pub remote: Option<RemoteCopy>,
+    /// The mapping that ends here.
+    pub unmap: Option<Unmapped>,
+    /// The document is there, or its absence is dealt with: missed sweeps and delete events are settled.
+    pub clear_missed: bool,
+    /// Planner showed the task, or its absence is dealt with: absent lists are settled.
+    pub clear_absent: bool,
+    /// A create begins here: it must be on a replica before it is sent.
+    pub durable: bool,
+    /// Values came down: agents are told of the document.
+    pub announce: Option<Announce>,
+    /// The step holds only while there is no document.
+    pub expect_absent: bool,
+    /// What is kept of a task that was deleted in Planner, unless something is kept of it already.
+    pub tomb: Option<Document>,
+    /// What is said to the outside.
+    pub events: Vec<Event>,
+    /// What becomes of the claim.
+    pub next: Next,
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitResult {
+    /// All of it is stored.
+    Stored,
+    /// Stored, but a mark came meanwhile: the task is due again.
+    StoredDueAgain,
+    /// Nothing is stored: the document is not what was expected.
+    LocalChanged,
+    /// Nothing is stored: somebody else has the task.
+    LeaseLost,
+    /// The store refused this step, or did not answer: the task is left to its lease.
+    Failed,
+}
