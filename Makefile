@@ -32,7 +32,7 @@ test: ## Run every test; the last line counts them
 
 stage: ## Build the handler (dev profile) and lay the Functions app flat into target/func-app
 ifeq ($(BIN),)
-	cargo build --package annika --bin annika
+	cargo build --workspace --bin annika
 endif
 	@mkdir -p "$(STAGE)"
 	@# A function that is gone must not stay. What is right stays untouched, and the binary appears whole, because

@@ -190,7 +190,7 @@ fn unmap(commands: &mut Commands, id: &str, unmapped: &Unmapped) {
 
 fn map(commands: &mut Commands, id: &str, remote: &RemoteCopy, now: i64) {
     let planner_id = remote.planner_id.as_str();
-    if remote.newly_mapped {
+    if remote.newly_mapped || remote.left.is_some() {
         let mapping = json!({"annika_id": id, "planner_id": planner_id, "plan_id": remote.plan, "created_at": iso(now)});
         let mapping = mapping.to_string();
         commands.add(&[&"SET", &keys::sync_rmap(planner_id), &id]);
