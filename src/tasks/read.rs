@@ -9,19 +9,16 @@ use crate::{
     store::{Store, StoreError, StoreErrorKind},
 };
 
-/// The text under each key, in order; `None` only where the key is missing. One round trip, one or two more if
-/// some are RedisJSON values. Of a value that is too large to be a document, one byte too many is read.
+/// The text under each key, in order; `None` only where the key is missing. One round trip, one more if some
+/// are missing or empty, one or two more if some are RedisJSON values. Of a value that is too large to be a document, one byte too many is read.
 pub(crate) async fn texts(store: &Store, wanted: &[String]) -> Vec<Result<Option<Vec<u8>>, StoreError>> {
-    let reads: Vec<Cmd> = wanted.iter().flat_map(|key| [bounded_get(key), command("EXISTS", key)]).collect();
-    let mut replies = store.pipeline(&reads).await.into_iter();
-    let mut texts: Vec<Result<Option<Vec<u8>>, StoreError>> = Vec::with_capacity(wanted.len());
-    while let (Some(text), Some(exists)) = (replies.next(), replies.next()) {
-        texts.push(text.and_then(bytes).and_then(|text| {
-            let is_there = i64::from_redis_value(exists?)
-                .map_err(|error| StoreError::from(redis::RedisError::from(error)))?
-                > 0;
-            Ok(text.filter(|_| is_there))
-        }));
+    let reads: Vec<Cmd> = wanted.iter().map(|key| bounded_get(key)).collect();
+    let mut texts: Vec<_> = store.pipeline(&reads).await.into_iter().map(|reply| bytes(reply?)).collect();
+    // An empty text may be no key at all.
+    let empty: Vec<usize> = (0..texts.len()).filter(|&index| is_empty(&texts[index])).collect();
+    let exist: Vec<Cmd> = empty.iter().map(|&index| command("EXISTS", &wanted[index])).collect();
+    for (index, reply) in empty.into_iter().zip(store.pipeline(&exist).await) {
+        texts[index] = reply.and_then(number).map(|there| (there > 0).then(Vec::new));
     }
     let others: Vec<usize> = (0..texts.len()).filter(|&index| is_wrong_type(&texts[index])).collect();
     if !others.is_empty() {
@@ -63,6 +60,14 @@ fn command(name: &str, key: &str) -> Cmd {
 fn bytes(reply: Value) -> Result<Option<Vec<u8>>, StoreError> {
     Option::<Vec<u8>>::from_redis_value(reply)
         .map_err(|error| StoreError::from(redis::RedisError::from(error)))
+}
+
+fn number(reply: Value) -> Result<i64, StoreError> {
+    i64::from_redis_value(reply).map_err(|error| StoreError::from(redis::RedisError::from(error)))
+}
+
+fn is_empty(text: &Result<Option<Vec<u8>>, StoreError>) -> bool {
+    matches!(text, Ok(Some(text)) if text.is_empty())
 }
 
 fn is_wrong_type(text: &Result<Option<Vec<u8>>, StoreError>) -> bool {

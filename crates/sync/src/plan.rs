@@ -149,10 +149,10 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
             return fail(state, problem, context.now);
         }
     };
-    if let Some(here) = &here
-        && let Some(failure) = &state.failure
-    {
-        let stands = failure.digest == here.digest
+    if let Some(failure) = &state.failure {
+        // A deletion that Graph refuses is parked under no digest.
+        let digest = here.as_ref().map_or("", |here| here.digest.as_str());
+        let stands = failure.digest == digest
             && (failure.retry_at == 0 || context.now < failure.retry_at)
             && !news
             && snapshot.absent_lists == 0;

@@ -243,3 +243,29 @@ async fn the_engine_is_silent_when_its_health_is_gone() {
     let ttl: i64 = rig.redis.clone().ttl(keys::sync_health()).await.unwrap();
     assert!((1..=300).contains(&ttl), "{ttl}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_graph_forbids_are_parked_and_not_repeated_for_ever() {
+    let rig = Rig::start().await;
+    for id in ["edited", "deleted"] {
+        rig.create(id, &format!("forbidden to be {id}")).await;
+        rig.in_planner(&format!("forbidden to be {id}"), 10).await;
+    }
+    let forbidden = || refusal(403, None, When::Before);
+    rig.control().fault(Fault::on("/planner/tasks/", forbidden()).method("PATCH").times(0)).unwrap();
+    rig.control().fault(Fault::on("/planner/tasks/", forbidden()).method("DELETE").times(0)).unwrap();
+    rig.send("PATCH", "/api/tasks/edited", Some(json!({"title": "something else"}))).await;
+    rig.send("DELETE", "/api/tasks/deleted", None).await;
+    within(50, "both are listed", async || {
+        let mut failed = rig.failed().await;
+        failed.sort();
+        let code = "graph_forbidden".to_owned();
+        failed == [("deleted".to_owned(), code.clone()), ("edited".to_owned(), code)]
+    })
+    .await;
+    let writes =
+        || operations(&rig, "PATCH /planner/tasks/{id}") + operations(&rig, "DELETE /planner/tasks/{id}");
+    assert_eq!(writes(), 4, "each is tried twice");
+    assert_eq!(rig.titled("forbidden to be deleted").len(), 1);
+    assert_eq!(rig.titled("forbidden to be edited").len(), 1);
+}

@@ -316,9 +316,14 @@ impl<W: World> Engine<W> {
                 task.state().full_at = 0;
                 After::Plan
             }
+            Class::Absent(403) if task.snapshot.state.refused >= 1 => {
+                self.reject(task, 403, None, PARKED_MS);
+                After::Plan
+            }
             // One answer is no proof here either: a task taken for deleted would be imported again.
-            Class::Absent(_) => {
+            Class::Absent(status) => {
                 let now = self.world.now_ms();
+                task.state().refused += u32::from(status == 403);
                 task.state().full_at = 0;
                 count_gone(task.state(), now);
                 After::Plan
@@ -326,7 +331,7 @@ impl<W: World> Engine<W> {
             Class::Throttled(retry_after) => self.pause_for(retry_after).await,
             Class::Rejected(status, body) => {
                 self.reject(task, status, body.as_ref(), PARKED_MS);
-                After::Wait(plan::millis(PARKED_MS))
+                After::Plan
             }
             Class::NotSent | Class::Unknown => {
                 task.state().full_at = 0;
