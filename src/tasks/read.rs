@@ -40,6 +40,12 @@ pub(crate) async fn texts(store: &Store, wanted: &[String]) -> Vec<Result<Option
 
 /// The text under one key.
 pub(super) async fn text(store: &Store, key: String) -> Result<Option<Vec<u8>>, StoreError> {
+    if let Ok(text) = store.command::<Vec<u8>>(&bounded_get(&key)).await
+        && !text.is_empty()
+    {
+        return Ok(Some(text));
+    }
+    // Missing, empty, RedisJSON or an error: the longer way tells which.
     let none = || Err(StoreError::other("no reply"));
     texts(store, &[key]).await.pop().unwrap_or_else(none)
 }
