@@ -1,21 +1,15 @@
 //! Health of the sync: what the engine publishes, and what readiness makes of it.
 
 use annika_sync::world::Report;
-use redis::{Cmd, FromRedisValue, Value};
+use redis::{FromRedisValue, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::commit::iso;
 use crate::{
     keys,
-    store::{Store, StoreError},
+    store::{Store, StoreError, command},
 };
-
-fn command(name: &str, key: &str) -> Cmd {
-    let mut cmd = redis::cmd(name);
-    cmd.arg(key);
-    cmd
-}
 
 fn count(reply: Result<Value, StoreError>) -> Result<u64, StoreError> {
     u64::from_redis_value(reply?).map_err(|error| StoreError::other(error.to_string()))

@@ -6,13 +6,13 @@ use annika_sync::{
     state::TaskState,
     world::{KnownPlan, Observation, SeenDetails},
 };
-use redis::{Cmd, FromRedisValue, Value};
+use redis::Cmd;
 use serde_json::Value as Json;
 
 use super::scripts::{NOTE, OBSERVE};
 use crate::{
     keys,
-    store::{Store, StoreError},
+    store::{Store, StoreError, command, read},
     tasks::pending_entry,
 };
 
@@ -20,16 +20,6 @@ use crate::{
 const IMPORTED: &str = "planner-";
 /// Tasks in one round trip.
 const CHUNK: usize = 500;
-
-fn command(name: &str, key: &str) -> Cmd {
-    let mut cmd = redis::cmd(name);
-    cmd.arg(key);
-    cmd
-}
-
-fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
-    T::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
-}
 
 /// What is remembered of `plan`. One round trip.
 pub(super) async fn known(store: &Store, plan: &str) -> Result<KnownPlan, StoreError> {

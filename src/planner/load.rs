@@ -4,13 +4,13 @@ use annika_sync::{
     state::TaskState,
     world::{Local, OpenCreate, Snapshot},
 };
-use redis::{Cmd, FromRedisValue, Value};
+use redis::Value;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::{
     keys,
-    store::{Store, StoreError, StoreErrorKind},
+    store::{Store, StoreError, StoreErrorKind, command, read},
     tasks,
 };
 
@@ -56,16 +56,6 @@ fn unreadable(id: &str, why: &str) {
         code = "state_unreadable",
         "the sync's state of a task cannot be read, and the task is left alone: {why}"
     );
-}
-
-fn command(name: &str, key: &str) -> Cmd {
-    let mut cmd = redis::cmd(name);
-    cmd.arg(key);
-    cmd
-}
-
-fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
-    T::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
 }
 
 async fn local(

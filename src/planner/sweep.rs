@@ -6,12 +6,12 @@ use annika_sync::{
     state::{TaskState, digest},
     world::{Discovered, SweepPage},
 };
-use redis::{Cmd, FromRedisValue, Value};
+use redis::Cmd;
 use serde_json::Value as Json;
 
 use crate::{
     keys,
-    store::{Store, StoreError, StoreErrorKind},
+    store::{Store, StoreError, StoreErrorKind, command, read},
     tasks,
 };
 
@@ -30,16 +30,6 @@ pub(super) fn sweeps_to_see(keys: u64) -> u64 {
 }
 /// Entries of the pending list that are read from each end.
 const ENDS: isize = 500;
-
-fn command(name: &str, key: &str) -> Cmd {
-    let mut cmd = redis::cmd(name);
-    cmd.arg(key);
-    cmd
-}
-
-fn read<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
-    T::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
-}
 
 /// What the index says of a document: its digest, and whether it was seen with a time to live.
 fn index_value(digest: &str, expires: bool) -> String {

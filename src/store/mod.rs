@@ -245,6 +245,18 @@ impl Store {
     }
 }
 
+/// A command on one key; further arguments may follow.
+pub(crate) fn command(name: &str, key: &str) -> Cmd {
+    let mut cmd = redis::cmd(name);
+    cmd.arg(key);
+    cmd
+}
+
+/// A reply as the type that it should have.
+pub(crate) fn read<T: FromRedisValue>(reply: Value) -> Result<T, StoreError> {
+    redis::from_redis_value(reply).map_err(|error| StoreError::other(error.to_string()))
+}
+
 fn manager(client: &redis::Client) -> RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
         .set_number_of_retries(2)

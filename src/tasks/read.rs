@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     keys,
-    store::{Store, StoreError, StoreErrorKind},
+    store::{Store, StoreError, StoreErrorKind, command},
 };
 
 /// The text under each key, in order; `None` only where the key is missing. One round trip, one more if some
@@ -54,12 +54,6 @@ pub(super) async fn text(store: &Store, key: String) -> Result<Option<Vec<u8>>, 
 pub(crate) fn bounded_get(key: &str) -> Cmd {
     let mut cmd = command("GETRANGE", key);
     cmd.arg(0).arg(lens::MAX_STORED_BYTES);
-    cmd
-}
-
-fn command(name: &str, key: &str) -> Cmd {
-    let mut cmd = redis::cmd(name);
-    cmd.arg(key);
     cmd
 }
 
