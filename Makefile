@@ -1,7 +1,7 @@
 # Annika's commands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test stage start bench
+.PHONY: help run demo test simulate stage start bench
 
 # The folder that `func`, the emulator and the deploy package all use.
 STAGE ?= target/func-app
@@ -29,6 +29,9 @@ demo: built ## The same without a person: exit 0 only if every step was observed
 
 test: ## Run every test; the last line counts them
 	@exec scripts/test.sh
+
+simulate: ## Play SEEDS=2000 schedules of the sync engine under faults (FROM=0, NO_FAULTS=1)
+	cargo run --release --package annika-simulate -- --seeds $(or $(SEEDS),2000) --from $(or $(FROM),0) $(if $(NO_FAULTS),--no-faults)
 
 stage: ## Build the handler (dev profile) and lay the Functions app flat into target/func-app
 ifeq ($(BIN),)

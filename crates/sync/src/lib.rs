@@ -9,6 +9,7 @@ pub mod etag;
 pub mod lens;
 pub mod limiter;
 pub mod merge;
+pub mod mutants;
 pub mod plan;
 pub mod state;
 pub mod world;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::Engine;
-use crate::world::{StoreError, World};
+use crate::{
+    mutants::{Mutant, removed},
+    world::{StoreError, World},
+};
 
 impl<W: World> Engine<W> {
     pub(super) async fn sweep_loop(&self) {
@@ -21,6 +24,9 @@ impl<W: World> Engine<W> {
 
     /// Compares every known document, looks for new ones, and takes in what others queued.
     pub(super) async fn sweep_once(&self) -> Result<(), StoreError> {
+        if removed(Mutant::Sweep) {
+            return Ok(());
+        }
         self.world.ingest_pending().await?;
         let mut cursor = None;
         loop {

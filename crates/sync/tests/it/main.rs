@@ -2,7 +2,5 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
-mod engine;
 mod lens;
 mod plan;
-mod world;

@@ -13,7 +13,7 @@ use annika_sync::{
 };
 use serde_json::{Value as Json, json};
 
-use crate::world::planner::{By, Planner};
+use annika_simulate::world::planner::{By, Planner};
 
 pub const PLAN: &str = "plan-a";
 /// When the tests play, ms.

@@ -7,7 +7,7 @@ use annika_sync::{
 use serde_json::json;
 
 use super::bench::{Bench, PLAN, START};
-use crate::world::planner::{APP, By};
+use annika_simulate::world::planner::{APP, By};
 
 fn created() -> Bench {
     let mut bench = Bench::new("agent-task-1");
@@ -93,7 +93,7 @@ fn two_equal_creates_and_one_orphan_are_not_guessed() {
 #[test]
 fn only_own_or_equal_tasks_of_the_time_are_held_back() {
     let open = [OpenCreate { id: "x".into(), plan: PLAN.into(), sent_at: START, title: "first".into() }];
-    let mut planner = crate::world::planner::Planner::default();
+    let mut planner = annika_simulate::world::planner::Planner::default();
     let mut made = |title: &str, by, at| planner.create(&json!({"title": title, "planId": PLAN}), by, at);
     let own = made("other", By::App, START + 1_000);
     assert!(is_held(&own, &open, Some(APP)));

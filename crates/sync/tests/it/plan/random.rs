@@ -7,7 +7,7 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value as Json, json};
 
 use super::bench::{Bench, PLAN};
-use crate::world::oracle::{Oracle, texts};
+use annika_simulate::world::oracle::{Oracle, texts};
 
 /// Field as the document spells it, and as Planner does.
 const TEXTS: [(&str, &str); 3] =

@@ -237,7 +237,7 @@ impl World for Wire {
     }
 
     fn random(&self) -> u64 {
-        self.sim.lock().rng.next()
+        self.sim.lock().rng.draw()
     }
 
     async fn sleep(&self, duration: Duration) {

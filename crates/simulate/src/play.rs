@@ -1,0 +1,129 @@
+//! The engine over the world in memory: seeded faults, then quiet, then what must hold.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::world::{
+    actors,
+    checks::at_the_end,
+    sim::{Faults, Rng, Stage},
+    store::word,
+};
+
+/// How long agents, people and faults act, ms.
+const ACTIVE: i64 = 150_000;
+/// By then both sides must agree, ms.
+const SETTLED: i64 = ACTIVE + 240_000;
+/// Until then nothing may be written any more, ms.
+const QUIET: i64 = SETTLED + 120_000;
+
+/// Each seed draws its own mixture of what goes wrong.
+pub fn faults(seed: u64) -> Faults {
+    let mut rng = Rng::new(seed ^ 0x5eed);
+    let mut draw = |of: &[u64]| *rng.pick(of).expect("a choice");
+    Faults {
+        kill: draw(&[0, 5, 20, 60]),
+        pause: draw(&[0, 0, 3, 10]),
+        store: draw(&[0, 0, 20, 100]),
+        graph: draw(&[0, 100, 300]),
+        throttle: draw(&[0, 200, 400]),
+        broken: draw(&[0, 100, 200]),
+        absent: draw(&[0, 0, 100]),
+        list: draw(&[0, 300, 1_000]),
+        lag: draw(&[0, 2_000, 8_000]),
+    }
+}
+
+/// What a play was like.
+#[derive(Debug, Default, PartialEq)]
+pub struct Played {
+    /// Stands for everything that happened.
+    pub trace: u64,
+    /// How often what happened.
+    pub tally: BTreeMap<&'static str, u64>,
+}
+
+/// Plays a seed; what it was like, or what is wrong.
+pub fn play(seed: u64, faults: Faults) -> Result<Played, Vec<String>> {
+    let mut stage = Stage::new(seed, faults, 2);
+    actors::begin(&stage.sim, ACTIVE);
+    stage.run_until(ACTIVE);
+    stage.sim.lock().faults = Faults::default();
+    stage.run_until(SETTLED);
+    let (writes, wrong) = {
+        let sim = stage.sim.lock();
+        ((sim.graph_writes, sim.graph_reads, sim.store.document_writes), at_the_end(&sim))
+    };
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    stage.run_until(QUIET);
+    let trace = stage.trace();
+    let sim = stage.sim.lock();
+    let later = (sim.graph_writes, sim.graph_reads, sim.store.document_writes);
+    if writes != later {
+        return Err(vec![format!(
+            "at rest, from {writes:?} to {later:?}: Graph writes and reads, documents"
+        )]);
+    }
+    let mut tally = sim.tally.clone();
+    for (_, event) in &sim.store.events {
+        *tally.entry(word(event)).or_default() += 1;
+    }
+    *tally.entry("creates left open").or_default() += sim.store.creates.len() as u64;
+    Ok(Played { trace, tally })
+}
+
+/// What a run of many seeds gave.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// How often what happened over all of them.
+    pub tally: BTreeMap<&'static str, u64>,
+    /// Seeds that failed, and what was wrong.
+    pub failed: BTreeMap<u64, Vec<String>>,
+}
+
+/// Plays the seeds on `threads` threads; `each` hears of every one that is done.
+///
+/// # Panics
+/// When a play panics: a defect of the engine or of the world.
+pub fn run(
+    seeds: Range<u64>,
+    threads: usize,
+    faults: fn(u64) -> Faults,
+    each: impl Fn(u64, bool) + Sync,
+) -> Run {
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mut run = Run::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return run;
+            }
+            let played = play(seed, faults(seed));
+            each(seed, played.is_ok());
+            match played {
+                Ok(played) => {
+                    played.tally.into_iter().for_each(|(what, n)| *run.tally.entry(what).or_default() += n)
+                }
+                Err(wrong) => {
+                    run.failed.insert(seed, wrong);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let mut whole = Run::default();
+        for worker in workers {
+            let part = worker.join().expect("a play does not panic");
+            part.tally.into_iter().for_each(|(what, n)| *whole.tally.entry(what).or_default() += n);
+            whole.failed.extend(part.failed);
+        }
+        whole
+    })
+}
