@@ -30,8 +30,9 @@ demo: built ## The same without a person: exit 0 only if every step was observed
 test: ## Run every test; the last line counts them
 	@exec scripts/test.sh
 
-simulate: ## Play SEEDS=2000 schedules of the sync engine under faults (FROM=0, NO_FAULTS=1)
-	cargo run --release --package annika-simulate -- --seeds $(or $(SEEDS),2000) --from $(or $(FROM),0) $(if $(NO_FAULTS),--no-faults)
+simulate: ## Play SEEDS=2000 schedules of the sync engine under faults (FROM=0, NO_FAULTS=1, TWICE=1; SEED=n TRACE=1 for one)
+	cargo run --quiet --release --package annika-simulate -- $(if $(NO_FAULTS),--no-faults) $(if $(TWICE),--twice) \
+	  $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(or $(SEEDS),2000) --from $(or $(FROM),0))
 
 stage: ## Build the handler (dev profile) and lay the Functions app flat into target/func-app
 ifeq ($(BIN),)

@@ -4,4 +4,5 @@
 #![allow(clippy::expect_used, reason = "a defect of the simulated world ends the run")]
 
 pub mod play;
+pub mod stopwatch;
 pub mod world;

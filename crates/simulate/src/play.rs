@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ops::Range,
+    panic::catch_unwind,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -48,7 +49,23 @@ pub struct Played {
 
 /// Plays a seed; what it was like, or what is wrong.
 pub fn play(seed: u64, faults: Faults) -> Result<Played, Vec<String>> {
-    let mut stage = Stage::new(seed, faults, 2);
+    // A defect that panics fails its seed, not the whole run.
+    let played = catch_unwind(|| play_on(Stage::new(seed, faults, 2)));
+    played.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        Err(vec![format!("panicked: {said}")])
+    })
+}
+
+/// The same, and says everything that happens on stderr.
+pub fn trace(seed: u64, faults: Faults) -> Result<Played, Vec<String>> {
+    let stage = Stage::new(seed, faults, 2);
+    stage.sim.lock().verbose = true;
+    play_on(stage)
+}
+
+fn play_on(mut stage: Stage) -> Result<Played, Vec<String>> {
     actors::begin(&stage.sim, ACTIVE);
     stage.run_until(ACTIVE);
     stage.sim.lock().faults = Faults::default();
@@ -86,15 +103,15 @@ pub struct Run {
     pub failed: BTreeMap<u64, Vec<String>>,
 }
 
-/// Plays the seeds on `threads` threads; `each` hears of every one that is done.
+/// Plays the seeds on `threads` threads; `each` hears of every one that is done, and what is wrong with it.
 ///
-/// # Panics
-/// When a play panics: a defect of the engine or of the world.
+/// `twice` plays each of them again: it must be the same play.
 pub fn run(
     seeds: Range<u64>,
     threads: usize,
     faults: fn(u64) -> Faults,
-    each: impl Fn(u64, bool) + Sync,
+    twice: bool,
+    each: impl Fn(u64, &[String]) + Sync,
 ) -> Run {
     let next = AtomicU64::new(seeds.start);
     let work = || {
@@ -104,8 +121,11 @@ pub fn run(
             if seed >= seeds.end {
                 return run;
             }
-            let played = play(seed, faults(seed));
-            each(seed, played.is_ok());
+            let mut played = play(seed, faults(seed));
+            if twice && play(seed, faults(seed)) != played {
+                played = Err(vec!["the second time, something else happened".to_owned()]);
+            }
+            each(seed, played.as_ref().err().map_or(&[], Vec::as_slice));
             match played {
                 Ok(played) => {
                     played.tally.into_iter().for_each(|(what, n)| *run.tally.entry(what).or_default() += n)

@@ -109,7 +109,8 @@ pub struct Sim {
     trace: DefaultHasher,
     /// How often what happened.
     pub tally: BTreeMap<&'static str, u64>,
-    verbose: bool,
+    /// Lines of the trace go to stderr.
+    pub verbose: bool,
 }
 
 impl Sim {
@@ -250,7 +251,7 @@ impl Stage {
             sequence: 0,
             trace: DefaultHasher::new(),
             tally: BTreeMap::new(),
-            verbose: std::env::var_os("ANNIKA_SIM_TRACE").is_some(),
+            verbose: false,
         };
         let process = |_| Process {
             future: None,

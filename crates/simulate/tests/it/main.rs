@@ -11,7 +11,7 @@ use annika_simulate::{
 
 /// Plays the seeds; what happened over all of them.
 fn check(seeds: Range<u64>, faults: fn(u64) -> Faults) -> BTreeMap<&'static str, u64> {
-    let run = run(seeds, 2, faults, |_, _| {});
+    let run = run(seeds, 2, faults, false, |_, _| {});
     println!("{:#?}", run.tally);
     let line = |(seed, wrong): (&u64, &Vec<String>)| format!("seed {seed}: {}", wrong.join("; "));
     let failed: Vec<String> = run.failed.iter().map(line).collect();
