@@ -191,6 +191,21 @@ private {
     SYNC_TOMB sync_tomb(annika_id) = "annika:sync:tomb:{annika_id}",
         String Json, expires(30 * DAY), Public, "sync", Cap::PerTask, Nothing,
         "The last bytes of a deleted document, from which it can be brought back.";
+    SYNC_TOMB_PLANNER sync_tomb_planner(annika_id) = "annika:sync:tomb:{annika_id}:planner",
+        String Json, expires(30 * DAY), Public, "sync", Cap::PerTask, Nothing,
+        "Planner's last copy of a deleted task: `planner_id`, `direction`, `deleted_at`, `task` with its details.";
+    SYNC_TOMBS sync_tombs() = "annika:sync:tombs",
+        SortedSet Text, expires(30 * DAY), Public, "sync", Cap::PerTask, Nothing,
+        "The deleted tasks that can be brought back, by the time of their deletion in ms.";
+    SYNC_DEAD sync_dead(planner_id) = "annika:sync:dead:{planner_id}",
+        String Text, expires(30 * DAY), Public, "sync", Cap::PerTask, Nothing,
+        "Which task a deleted Planner task was: a list that shows it alive gives that task back.";
+    SYNC_GUARD sync_guard(direction) = "annika:sync:guard:{direction}",
+        SortedSet Text, expires(DAY), Public, "sync", Cap::PerTask, Nothing,
+        "Deletions that were only inferred, by the time in ms at which they went through; counted over 24 hours.";
+    SYNC_GUARD_HELD sync_guard_held(direction) = "annika:sync:guard:{direction}:held",
+        SortedSet Text, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
+        "Deletions that wait for a person, because too many came at once; by the time in ms of the first try.";
     SYNC_GONE sync_gone(planner_id) = "annika:sync:gone:{planner_id}",
         String Text, expires(120), Public, "sync", Cap::PerTask, Nothing,
         "A Planner task was deleted a moment ago: a list that still shows it is stale.";

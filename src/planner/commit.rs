@@ -58,6 +58,12 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
     if commit.clear_absent {
         clear.push("absent");
     }
+    if commit.settled.retry {
+        clear.push("retry");
+    }
+    if commit.settled.guard.is_some() {
+        clear.push("guard");
+    }
     let call = COMMIT
         .call()
         .key(keys::sync_state(id))
@@ -135,23 +141,16 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
     } else if commit.had_create {
         commands.add(&[&"HDEL", &keys::sync_creates(), &id]);
     }
+    if let Some(note) = commit.settled.guard {
+        commands.add(&[&"ZREM", &keys::sync_guard_held(note.direction().word()), &id]);
+    }
     if let Some(unmapped) = &commit.unmap {
         unmap(&mut commands, id, unmapped);
     }
     if let Some(remote) = &commit.remote {
         map(&mut commands, id, remote, now);
     }
-    if let Some(write) = &commit.write
-        && write.new.is_none()
-    {
-        let seconds = keys::SYNC_TOMB.ttl_s().unwrap_or_default().to_string();
-        let last = write.expected.as_deref().unwrap_or_default();
-        commands.add(&[&"SET", &keys::sync_tomb(id), &last, &"EX", &seconds]);
-    }
-    if let Some(tomb) = &commit.tomb {
-        let seconds = keys::SYNC_TOMB.ttl_s().unwrap_or_default().to_string();
-        commands.add(&[&"SET", &keys::sync_tomb(id), &tomb.bytes(), &"EX", &seconds, &"NX"]);
-    }
+    bury(&mut commands, commit, now);
     if let Some(announce) = commit.announce {
         let last = commit.write.as_ref().and_then(|write| write.expected.as_deref()).unwrap_or(b"null");
         announce_write(&mut commands, id, announce, if text.is_empty() { last } else { text });
@@ -166,6 +165,28 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
         tell(&mut commands, id, planner_id, event, now);
     }
     commands
+}
+
+/// Keeps the document of a task that ends here: what we delete ourselves, or Planner's copy where an agent deleted
+/// the document and nothing is kept of it yet.
+fn bury(commands: &mut Commands, commit: &Commit, now: i64) {
+    let id = commit.id.as_str();
+    let seconds = keys::SYNC_TOMB.ttl_s().unwrap_or_default();
+    let last = commit.write.as_ref().filter(|write| write.new.is_none());
+    let last = last.and_then(|write| write.expected.as_deref());
+    if let Some(last) = last {
+        commands.add(&[&"SET", &keys::sync_tomb(id), &last, &"EX", &seconds.to_string()]);
+    }
+    if let Some(tomb) = &commit.tomb {
+        commands.add(&[&"SET", &keys::sync_tomb(id), &tomb.bytes(), &"EX", &seconds.to_string(), &"NX"]);
+    }
+    if last.is_none() && commit.tomb.is_none() {
+        return;
+    }
+    let oldest = now - i64::from(seconds) * 1_000;
+    commands.add(&[&"ZADD", &keys::sync_tombs(), &now.to_string(), &id]);
+    commands.add(&[&"ZREMRANGEBYSCORE", &keys::sync_tombs(), &"-inf", &oldest.to_string()]);
+    commands.add(&[&"EXPIRE", &keys::sync_tombs(), &seconds.to_string()]);
 }
 
 fn unmap(commands: &mut Commands, id: &str, unmapped: &Unmapped) {

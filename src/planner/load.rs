@@ -2,7 +2,7 @@
 
 use annika_sync::{
     state::TaskState,
-    world::{Local, OpenCreate, Snapshot},
+    world::{Direction, GuardNote, Local, Notes, OpenCreate, Snapshot},
 };
 use redis::Value;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snaps
         commands.push(tasks::bounded_get(&keys::task(id)));
         commands.push(command("PTTL", &keys::task(id)));
         let mut state = command("HMGET", &keys::sync_state(id));
-        state.arg(&["record", "hint", "del", "miss", "absent", "recheck", "seen_etag"]);
+        state.arg(&["record", "hint", "del", "miss", "absent", "recheck", "seen_etag", "retry", "guard"]);
         commands.push(state);
     }
     let mut replies = store.pipeline(&commands).await.into_iter();
@@ -87,11 +87,33 @@ async fn local(
     Ok(text.map_or(Local::Missing, |bytes| Local::Present { bytes, expires }))
 }
 
-type StateReply =
-    (Option<Vec<u8>>, Option<u64>, Option<String>, Option<u32>, Option<u32>, Option<String>, Option<String>);
+type StateReply = (
+    Option<Vec<u8>>,
+    Option<u64>,
+    Option<String>,
+    Option<u32>,
+    Option<u32>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+
+/// What the guard's scripts note about a task.
+fn guard_note(text: &str) -> Option<GuardNote> {
+    let (note, word) = text.split_once(':')?;
+    let direction =
+        [Direction::Up, Direction::Down].into_iter().find(|direction| direction.word() == word)?;
+    match note {
+        "held" => Some(GuardNote::Held(direction)),
+        "released" => Some(GuardNote::Released(direction)),
+        _ => None,
+    }
+}
 
 fn snapshot(id: &str, local: Local, state: Value) -> Result<Snapshot, StoreError> {
-    let (record, hint, deleted, missed, absent, recheck, seen_etag): StateReply = read(state)?;
+    let (record, hint, deleted, missed, absent, recheck, seen_etag, retry, guard): StateReply = read(state)?;
+    let notes = Notes { retry: retry.is_some(), guard: guard.as_deref().and_then(guard_note) };
     let state = match record {
         None => TaskState::default(),
         Some(record) => {
@@ -109,6 +131,7 @@ fn snapshot(id: &str, local: Local, state: Value) -> Result<Snapshot, StoreError
         missed_sweeps: missed.unwrap_or(0),
         absent_lists: absent.unwrap_or(0),
         recheck_details: recheck.is_some(),
+        notes,
         stamp_owner: None,
         orphans: Vec::new(),
         open_creates: Vec::new(),

@@ -4,6 +4,9 @@
 //! mode). The engine itself lives in `annika_sync`; [`PlannerWorld`] is what is under it here.
 
 mod commit;
+mod epoch;
+mod failed;
+mod guard;
 mod health;
 mod listener;
 mod lists;
@@ -12,10 +15,17 @@ mod plans;
 mod run;
 mod scripts;
 mod sweep;
+mod tombs;
 mod world;
 
+pub use epoch::rebuild;
+pub use failed::{Retry, retry_failed};
+pub use guard::{Guarded, guarded, release};
 pub use health::{Depths, Published};
 pub use plans::PlanSources;
 pub use run::{Planner, Status};
-pub use scripts::{CLAIM, COMMIT, FREE, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PAUSE};
+pub use scripts::{
+    CLAIM, COMMIT, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PAUSE, RELEASE, RESTORE,
+};
+pub use tombs::{Restored, Tomb, Tombs, restore, tombs};
 pub use world::PlannerWorld;

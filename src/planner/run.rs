@@ -8,16 +8,27 @@ use std::{
     time::Duration,
 };
 
-use annika_sync::engine::{Ended, Engine, Settings};
+use annika_sync::{
+    engine::{Ended, Engine, Settings},
+    world::Direction,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{health, listener, world::PlannerWorld};
+use super::{
+    epoch, failed,
+    failed::Retry,
+    guard,
+    guard::Guarded,
+    health, listener, tombs,
+    tombs::{Restored, Tombs},
+    world::PlannerWorld,
+};
 use crate::{
     clock::SharedClock,
     config::PollMode,
     host::{TimerInvocation, TriggerError},
     keys,
-    store::StoreError,
+    store::{Store, StoreError},
 };
 
 /// After the last invocation the engine goes on for this long: the host starts the next one just after the tick.
@@ -150,6 +161,64 @@ impl Planner {
             }
         });
         Ok(false)
+    }
+
+    /// Makes the engine learn everything anew, see [`epoch::rebuild`].
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn rebuild(&self) -> Result<(), StoreError> {
+        epoch::rebuild(self.store()).await
+    }
+
+    /// The deletions that wait for a person, by side.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn guarded(&self) -> Result<[(Direction, Guarded); 2], StoreError> {
+        guard::guarded(self.store(), self.inner.clock.now_ms()).await
+    }
+
+    /// Confirms the deletions that are held now on one side; says how many.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn release(&self, direction: Direction) -> Result<u64, StoreError> {
+        let released = guard::release(self.store(), direction).await?;
+        self.inner.engine.world().wake();
+        Ok(released)
+    }
+
+    /// A page of the deleted tasks, newest first.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn tombs(&self, offset: usize, limit: usize) -> Result<Tombs, StoreError> {
+        tombs::tombs(self.store(), offset, limit).await
+    }
+
+    /// Brings a deleted task back.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn restore(&self, id: &str) -> Result<Restored, StoreError> {
+        let restored = tombs::restore(self.store(), id).await?;
+        self.inner.engine.world().wake();
+        Ok(restored)
+    }
+
+    /// Tries failed tasks again; says how many.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn retry_failed(&self, which: Retry<'_>) -> Result<u64, StoreError> {
+        let retried = failed::retry_failed(self.store(), which).await?;
+        self.inner.engine.world().wake();
+        Ok(retried)
+    }
+
+    fn store(&self) -> &Store {
+        &self.inner.engine.world().store
     }
 
     /// How the sync is doing.

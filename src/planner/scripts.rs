@@ -15,7 +15,7 @@ macro_rules! marking {
 /// Takes due tasks.
 pub static CLAIM: Script = Script::new("planner/claim", 2, marking!("claim.lua"));
 /// Makes tasks due.
-pub static MARK_MANY: Script = Script::new("planner/mark_many", 1, marking!("mark_many.lua"));
+pub static MARK_MANY: Script = Script::new("planner/mark_many", 2, marking!("mark_many.lua"));
 /// Stores what a list showed.
 pub static OBSERVE: Script = Script::new("planner/observe", 1, marking!("observe.lua"));
 /// Writes one field of a task's state and marks it.
@@ -36,6 +36,20 @@ pub static COMMIT: Script = Script::new(
 pub static LEASE: Script = Script::new("planner/lease", 2, include_str!("lua/lease.lua"));
 /// Frees what the last holder of the engine's lease had claimed.
 pub static FREE: Script = Script::new("planner/free", 1, marking!("free.lua"));
+/// Says which inferred deletions may go through.
+pub static GUARD: Script = Script::new("planner/guard", 1, marking!("guard.lua"));
+/// Confirms held deletions.
+pub static RELEASE: Script = Script::new("planner/release", 1, include_str!("lua/release.lua"));
+/// Brings a deleted task's document back.
+pub static RESTORE: Script = Script::new(
+    "planner/restore",
+    1,
+    concat!(
+        include_str!("../tasks/lua/mark.lua"),
+        include_str!("../tasks/lua/index.lua"),
+        include_str!("lua/restore.lua")
+    ),
+);
 /// Raises the shared pause.
 pub static PAUSE: Script = Script::new("planner/pause", 1, include_str!("lua/pause.lua"));
 

@@ -12,7 +12,7 @@ use crate::{
 /// The write script; its header says what it takes and answers.
 pub static WRITE: Script = Script::new(
     "tasks/write",
-    1,
+    2,
     concat!(include_str!("lua/mark.lua"), include_str!("lua/index.lua"), include_str!("lua/write.lua")),
 );
 
@@ -93,6 +93,7 @@ async fn run(
         .key(keys::tasks_entries())
         .key(keys::sync_tomb(id))
         .key(answer.map(|answer| keys::idempotency(&answer.hash)).unwrap_or_default())
+        .key(keys::sync_tombs())
         .arg(operation)
         .arg(expected)
         .arg(bytes)

@@ -1,21 +1,31 @@
 -- mark_many: makes tasks due, with what is known about why.
--- Version 1. `mark` stands in front of it.
+-- Version 2. `mark` stands in front of it.
 --
 -- Atomic because the reason, the hint and the place in the due-set belong together.
 --
 -- KEYS 1 due   2 pending
 -- ARGV 1 delay ms   2 prefix of the state keys
 --      3 reason     changed | deleted (an agent said so) | missing (a sweep did not find it)
+--                   retry (only what is in the failed list)
 --      4.. id, mirror, id, mirror, …
--- Reply how many were not waiting before
-local now, fresh = now_ms(), 0
+-- Reply how many there were to mark: with `missing` those that no agent said it deleted, with `retry` the failed ones
+local now, count = now_ms(), 0
 for n = 4, #ARGV, 2 do
-  local state = ARGV[2] .. ARGV[n]
+  local state, wanted, counts = ARGV[2] .. ARGV[n], true, 1
   if ARGV[3] == 'deleted' then
     redis.call('HSET', state, 'del', 1)
   elseif ARGV[3] == 'missing' then
     redis.call('HINCRBY', state, 'miss', 1)
+    counts = 1 - redis.call('HEXISTS', state, 'del')
+  elseif ARGV[3] == 'retry' then
+    wanted = redis.call('HEXISTS', state, 'failed') == 1
+    if wanted then
+      redis.call('HSET', state, 'retry', 1)
+    end
   end
-  fresh = fresh + mark(state, KEYS[1], KEYS[2], ARGV[n], ARGV[n + 1], now, tonumber(ARGV[1]))
+  if wanted then
+    count = count + counts
+    mark(state, KEYS[1], KEYS[2], ARGV[n], ARGV[n + 1], now, tonumber(ARGV[1]))
+  end
 end
-return fresh
+return count

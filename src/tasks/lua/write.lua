@@ -1,5 +1,5 @@
 -- write: stores or deletes one task document, and tells everybody, in one step.
--- Version 1. `mark` and `reindex` stand in front of it.
+-- Version 2. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because the comparison, the document, the dirty mark and the lists must agree at every instant:
 -- a crash between them would lose a change for the sync or show a list that never was.
@@ -14,6 +14,7 @@
 --      5 entries         hash, see reindex
 --      6 tomb            string, the last bytes of a deleted document
 --      7 idempotency     string, the answer to an earlier call (only with ARGV 13)
+--      8 tombs           zset: the deleted tasks by time in ms
 -- ARGV 1 operation       put | delete
 --      2 expectation     any | absent | exact
 --      3 expected bytes  for exact
@@ -67,6 +68,10 @@ if delete then
   action = 'deleted'
   redis.call('DEL', document)
   redis.call('SET', KEYS[6], current, 'EX', ARGV[12])
+  local now, kept = now_ms(), tonumber(ARGV[12])
+  redis.call('ZADD', KEYS[8], now, id)
+  redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', now - kept * 1000)
+  redis.call('EXPIRE', KEYS[8], kept)
   redis.call('HSET', KEYS[2], 'del', 1)
 else
   if json then

@@ -188,7 +188,15 @@ async fn a_forgotten_task_leaves_nothing_but_its_grave() {
     last.unmap = Some(Unmapped { planner_id: "P-1".into(), plan: Some("L-1".into()) });
     assert_eq!(stage.commit(last).await, CommitResult::Stored);
     let left: Vec<String> = stage.dump().await.into_iter().map(|(key, _)| key).collect();
-    assert_eq!(left, [keys::sync_fence().to_owned(), keys::sync_gone("P-1"), keys::sync_tomb("t")]);
+    assert_eq!(
+        left,
+        [
+            keys::sync_fence().to_owned(),
+            keys::sync_gone("P-1"),
+            keys::sync_tomb("t"),
+            keys::sync_tombs().to_owned()
+        ]
+    );
     assert_eq!(stage.text(&keys::sync_tomb("t")).await.as_deref(), Some(A));
     let ttl: i64 = stage.redis.ttl(keys::sync_tomb("t")).await.unwrap();
     assert!((2_591_990..=2_592_000).contains(&ttl), "30 days: {ttl}");

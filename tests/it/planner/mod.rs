@@ -6,6 +6,7 @@ mod foreign;
 mod lists;
 mod messages;
 mod outages;
+mod recovery;
 mod sweep;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -24,7 +25,7 @@ use annika_devkit::redis_server::{RedisOptions, RedisServer};
 use annika_sync::{
     lens::Document,
     state::TaskState,
-    world::{Claim, Commit, CommitResult, LocalWrite, Next, RemoteCopy, World},
+    world::{Claim, Commit, CommitResult, LocalWrite, Next, Notes, RemoteCopy, World},
 };
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::Value;
@@ -149,6 +150,7 @@ pub fn done(claim: &Claim) -> Commit {
         unmap: None,
         clear_missed: false,
         clear_absent: false,
+        settled: Notes::default(),
         durable: false,
         announce: None,
         expect_absent: false,

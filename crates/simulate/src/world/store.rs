@@ -10,7 +10,7 @@ use annika_sync::{
     plan::ABSENT,
     state::{TaskState, digest},
     world::{
-        Claim, Claimed, Commit, CommitResult, Direction, Event, KnownPlan, Local, Next, OpenCreate,
+        Claim, Claimed, Commit, CommitResult, Direction, Event, KnownPlan, Local, Next, Notes, OpenCreate,
         SeenDetails, Snapshot, SweepPage,
     },
 };
@@ -33,6 +33,7 @@ pub struct Task {
     pub missed: u32,
     pub absent: u32,
     pub recheck: bool,
+    pub notes: Notes,
     pub seen_etag: Option<String>,
     pub fence: Option<u64>,
     pub lease_until: i64,
@@ -141,6 +142,7 @@ impl Store {
             missed_sweeps: task.missed,
             absent_lists: task.absent,
             recheck_details: task.recheck,
+            notes: task.notes,
             stamp_owner: None,
             orphans: Vec::new(),
             open_creates: Vec::new(),
@@ -213,6 +215,12 @@ impl Store {
         }
         if commit.clear_absent {
             task.absent = 0;
+        }
+        if commit.settled.retry {
+            task.notes.retry = false;
+        }
+        if commit.settled.guard.is_some() {
+            task.notes.guard = None;
         }
         task.failed = commit.state.as_ref().and_then(failed);
         self.put_create(commit);

@@ -8,7 +8,7 @@ use crate::{
     lens::{Document, Field, Value},
     plan::{Action, Step},
     state::{Remote, TaskState, digest},
-    world::{Announce, Claim, Commit, Direction, Event, Local, Next, RemoteCopy, Snapshot, Unmapped},
+    world::{Announce, Claim, Commit, Direction, Event, Local, Next, Notes, RemoteCopy, Snapshot, Unmapped},
 };
 
 /// A claimed task on its way.
@@ -45,7 +45,11 @@ fn plan_of(remote: &Remote) -> Option<String> {
 }
 
 impl Task {
-    pub(super) fn new(claim: Claim, snapshot: Snapshot, started: i64) -> Self {
+    pub(super) fn new(claim: Claim, mut snapshot: Snapshot, started: i64) -> Self {
+        if snapshot.notes.retry {
+            let state = &mut snapshot.state;
+            (state.failure, state.attempts, state.refused, state.conflicts) = (None, 0, 0, 0);
+        }
         let remote = snapshot.state.remote.as_ref();
         let stored_etags =
             (remote.map(|remote| remote.etag.clone()), remote.and_then(|remote| remote.details_etag.clone()));
@@ -105,6 +109,7 @@ impl Task {
             unmap: None,
             clear_missed: false,
             clear_absent: self.shown,
+            settled: Notes { retry: self.snapshot.notes.retry, guard: None },
             durable: false,
             announce: None,
             expect_absent: false,
@@ -185,6 +190,7 @@ impl Task {
             tomb: self.forget.then(|| self.last_copy()).flatten(),
             clear_missed: step.clear_missed,
             clear_absent: step.clear_absent || self.shown,
+            settled: Notes { retry: self.snapshot.notes.retry, guard: None },
             events,
             next,
         }

@@ -51,12 +51,41 @@ pub struct Snapshot {
     pub absent_lists: u32,
     /// The rotation found its details at another ETag.
     pub recheck_details: bool,
+    /// What was noted about it from outside.
+    pub notes: Notes,
     /// The task that Planner's id in the document's stamp belongs to, where that is another one.
     pub stamp_owner: Option<String>,
     /// Held tasks of our own application that no document claims (only read while a create is open).
     pub orphans: Vec<Json>,
     /// All open creates (only read while this task has one).
     pub open_creates: Vec<OpenCreate>,
+}
+
+/// What others note about a task for its next step; a commit drops what it has dealt with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// A person wants a failed task to be tried again.
+    pub retry: bool,
+    /// Its deletion is held, or confirmed.
+    pub guard: Option<GuardNote>,
+}
+
+/// What the guard against mass deletions says about one task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardNote {
+    /// Its deletion waits for a person.
+    Held(Direction),
+    /// A person has confirmed its deletion.
+    Released(Direction),
+}
+
+impl GuardNote {
+    /// The side that the deletion would happen on.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::Held(direction) | Self::Released(direction) => direction,
+        }
+    }
 }
 
 /// The document write of a commit: a compare-and-set on exact bytes.
@@ -219,6 +248,8 @@ pub struct Commit {
     pub clear_missed: bool,
     /// Planner showed the task, or its absence is dealt with: absent lists are settled.
     pub clear_absent: bool,
+    /// Notes that are dealt with.
+    pub settled: Notes,
     /// A create begins here: it must be on a replica before it is sent.
     pub durable: bool,
     /// Values came down: agents are told of the document.

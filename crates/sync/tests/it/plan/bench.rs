@@ -184,6 +184,7 @@ impl Bench {
             missed_sweeps: self.missed_sweeps,
             absent_lists: self.absent_lists,
             recheck_details: self.recheck_details,
+            notes: Default::default(),
             stamp_owner: self.stamp_owner.clone(),
             orphans: self.orphans.clone(),
             open_creates: self.open_creates.clone(),
