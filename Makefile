@@ -10,7 +10,7 @@ BIN ?=
 PORT ?= 7071
 
 help: ## List the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Where cargo puts what it builds.
 DEBUG = $${CARGO_TARGET_DIR:-target}/debug
@@ -29,6 +29,10 @@ demo: built ## The same without a person: exit 0 only if every step was observed
 
 test: ## Run every test; the last line counts them
 	@exec scripts/test.sh
+
+.PHONY: test-stores
+test-stores: ## The tests that meet the store on Redis 6.2, 7 and Valkey 9, and with the real RedisJSON module
+	@exec scripts/test-stores.sh
 
 simulate: ## Play SEEDS=2000 schedules of the sync engine under faults (FROM=0, NO_FAULTS=1, TWICE=1; SEED=n TRACE=1 for one)
 	cargo run --quiet --release --package annika-simulate -- $(if $(NO_FAULTS),--no-faults) $(if $(TWICE),--twice) \

@@ -11,6 +11,9 @@ pub struct RedisArgs {
     /// Keep every write in an append-only file.
     #[arg(long)]
     pub appendonly: bool,
+    /// Start it, say what it is, and stop.
+    #[arg(long)]
+    pub version: bool,
 }
 
 /// Runs the server and prints its address as a setting.
@@ -20,6 +23,10 @@ pub struct RedisArgs {
 pub async fn run(args: RedisArgs) -> anyhow::Result<()> {
     let options = RedisOptions { port: args.port, appendonly: args.appendonly, ..RedisOptions::default() };
     let server = RedisServer::start(options).await?;
+    if args.version {
+        println!("{}", server.version());
+        return Ok(());
+    }
     println!("REDIS_URL={}", server.url());
     println!("# {}", server.version());
     tokio::signal::ctrl_c().await?;

