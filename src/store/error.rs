@@ -122,11 +122,10 @@ fn kind(error: &redis::RedisError) -> StoreErrorKind {
     if text.contains("The user executing the script can't") || text.contains("ACL failure in script") {
         return StoreErrorKind::NoPermission;
     }
-    // Redis 6 wraps the error of a command inside a script: `ERR Error running script (...): @user_script:1: -OOM ...`,
-    // or `... @user_script: 1: WRONGTYPE ...`; the word after the line number is the code.
-    let Some((_, inner)) = text.split_once("@user_script:") else { return StoreErrorKind::Other };
-    let words = inner.split_whitespace().map(|word| word.trim_start_matches('-'));
-    let code = words.take(3).find_map(of_code);
+    // Redis 6 wraps the error of a command inside a script, and says where once or twice:
+    // `ERR Error running script (...): @user_script:1: @user_script: 1: -OOM ...`, `...: @user_script:1: WRONGTYPE ...`.
+    let Some((_, inner)) = text.rsplit_once("@user_script:") else { return StoreErrorKind::Other };
+    let code = inner.split_whitespace().map(|word| word.trim_start_matches('-')).take(2).find_map(of_code);
     code.unwrap_or(StoreErrorKind::Other)
 }
 
