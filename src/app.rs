@@ -100,6 +100,7 @@ impl App {
             tasks: Arc::clone(&self.tasks),
             planner: self.planner.clone(),
             store: self.store.clone(),
+            clock: self.clock.clone(),
             rng: self.rng.clone(),
         })
     }

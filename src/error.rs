@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    planner::InspectError,
     store::{StoreError, StoreErrorKind},
     tasks::TaskError,
 };
@@ -224,6 +225,19 @@ impl From<TaskError> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
             }
             TaskError::BadCursor => Self::bad_request("bad_cursor", detail),
+        }
+    }
+}
+
+impl From<InspectError> for Problem {
+    fn from(error: InspectError) -> Self {
+        let detail = error.to_string();
+        match error {
+            InspectError::Store(error) => error.into(),
+            InspectError::BadCursor => Self::bad_request("bad_cursor", detail),
+            InspectError::BadId(problem) => Self::invalid(vec![problem.into()]),
+            InspectError::UnknownTask(_) => Self::new(StatusCode::NOT_FOUND, "task_not_found", detail),
+            InspectError::Unreadable(_) => Self::new(StatusCode::CONFLICT, "state_unreadable", detail),
         }
     }
 }

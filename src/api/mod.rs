@@ -14,7 +14,12 @@ use std::sync::Arc;
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{clock::SharedRng, planner::Planner, store::Store, tasks::Tasks};
+use crate::{
+    clock::{SharedClock, SharedRng},
+    planner::Planner,
+    store::Store,
+    tasks::Tasks,
+};
 
 pub use openapi::{OpenApiText, operations};
 
@@ -27,6 +32,8 @@ pub struct ApiState {
     pub planner: Planner,
     /// Redis, for readiness.
     pub store: Store,
+    /// Ages in metrics count from it.
+    pub clock: SharedClock,
     /// Makes request ids.
     pub rng: SharedRng,
 }

@@ -76,6 +76,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ReadQuery<T> {
     }
 }
 
+/// The number of entries on a page, 1 to `most`; `usual` where the caller names none.
+pub(super) fn page_size(limit: Option<String>, usual: usize, most: usize) -> Result<usize, Problem> {
+    limit.filter(|limit| !limit.is_empty()).map_or(Ok(usual), |limit| {
+        let number = limit.parse().ok().filter(|number| (1..=most).contains(number));
+        let message = format!("must be a whole number from 1 to {most}");
+        number.ok_or_else(|| Problem::invalid_field("limit", "range", &message))
+    })
+}
+
 /// `If-Match` and `If-None-Match` of a write.
 pub(super) struct Condition(pub Precondition);
 

@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiState,
-    request::{Condition, JsonBytes, ReadQuery, RepeatKey, TaskId, has_already},
+    request::{Condition, JsonBytes, ReadQuery, RepeatKey, TaskId, has_already, page_size},
 };
 use crate::{
     error::{Problem, ProblemBody},
@@ -120,10 +120,7 @@ pub(super) async fn list(
     query: ReadQuery<ListQuery>,
 ) -> Result<Json<TaskList>, Problem> {
     let ListQuery { plan, assignee, status, cursor, limit } = query.0;
-    let limit = limit.filter(|limit| !limit.is_empty()).map_or(Ok(USUAL_PAGE), |limit| {
-        let number = limit.parse().ok().filter(|number| (1..=LARGEST_PAGE).contains(number));
-        number.ok_or_else(|| Problem::invalid_field("limit", "range", "must be a whole number from 1 to 200"))
-    })?;
+    let limit = page_size(limit, USUAL_PAGE, LARGEST_PAGE)?;
     let named = |value: Option<String>| value.filter(|value| !value.trim().is_empty());
     let filter = Filter { plan: named(plan), assignee: named(assignee), status: named(status) };
     let page = state.tasks.list(&filter, named(cursor).as_deref(), limit).await?;

@@ -1,6 +1,6 @@
 //! Health of the sync: what the engine publishes, and what readiness makes of it.
 
-use annika_sync::world::Report;
+use annika_sync::{gauges::Histogram, world::Report};
 use redis::{FromRedisValue, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -42,7 +42,14 @@ pub(super) async fn depths(store: &Store) -> Result<Depths, StoreError> {
 }
 
 /// Publishes the engine's report under `annika:sync:health`, for five minutes.
-pub(super) async fn publish(store: &Store, report: &Report, now: i64) -> Result<(), StoreError> {
+///
+/// `losers_logged` is how many values this process wrote to the conflict stream.
+pub(super) async fn publish(
+    store: &Store,
+    report: &Report,
+    losers_logged: u64,
+    now: i64,
+) -> Result<(), StoreError> {
     let depths = depths(store).await?;
     let healthy = report.graph_down_since.is_none() && report.refused_plans.is_empty() && depths.failed == 0;
     let health = json!({
@@ -58,11 +65,40 @@ pub(super) async fn publish(store: &Store, report: &Report, now: i64) -> Result<
         "last_successful_sync": report.last_poll.map(iso),
         "last_sweep": report.last_sweep.map(iso),
         "graph_down_since": report.graph_down_since.map(iso),
-        "counters": report.counters,
+        "counters": counters(report, losers_logged),
+        "graph_requests_per_synced_change": per_change(report),
+        "upload_lag": histogram(&report.upload_lag),
+        "download_lag": histogram(&report.download_lag),
+        "throttle_ratio": report.traffic.throttle_ratio(now),
+        "sweep_ms": report.sweep_ms,
+        "lease_held_since": report.lease_since.map(iso),
+        "lists": report.lists.iter().map(|(plan, lists)| (plan.clone(), json!({
+            "begun": lists.begun, "complete": lists.complete, "last_complete": lists.last_complete.map(iso),
+        }))).collect::<serde_json::Map<_, _>>(),
     });
     let mut set = command("SET", keys::sync_health());
     set.arg(health.to_string()).arg("EX").arg(keys::SYNC_HEALTH.ttl_s().unwrap_or_default());
     store.command::<Value>(&set).await.map(|_| ())
+}
+
+fn counters(report: &Report, losers_logged: u64) -> std::collections::BTreeMap<&'static str, u64> {
+    let mut counters = report.counters.clone();
+    counters.insert("losers_logged", losers_logged);
+    counters
+}
+
+/// Requests to Graph for one task whose content went up; `None` before the first.
+fn per_change(report: &Report) -> Option<f64> {
+    let count = |name| report.counters.get(name).copied().unwrap_or(0);
+    let uploads = count("uploads");
+    (uploads > 0).then(|| count("upload_requests") as f64 / uploads as f64)
+}
+
+fn histogram(lag: &Histogram) -> serde_json::Value {
+    json!({
+        "count": lag.count(), "sum_ms": lag.sum_ms(), "p50_ms": lag.quantile_ms(0.5), "p99_ms": lag.quantile_ms(0.99),
+        "buckets": lag.cumulative().collect::<Vec<_>>(),
+    })
 }
 
 /// Within how many seconds a new document that nobody announced is found.
@@ -85,10 +121,66 @@ pub struct Published {
     pub problems: Vec<String>,
     /// Plans that are synced.
     pub plans: usize,
+    /// When the last complete poll of every plan ended.
+    pub last_successful_sync: Option<String>,
+    /// When the last whole sweep ended.
+    pub last_sweep: Option<String>,
+    /// How long it took, ms.
+    pub sweep_ms: Option<i64>,
+    /// Since when the process that published has the engine's lease.
+    pub lease_held_since: Option<String>,
+    /// Counters since that process began.
+    pub counters: std::collections::BTreeMap<String, u64>,
+    /// Requests to Graph for one task whose content went up.
+    pub graph_requests_per_synced_change: Option<f64>,
+    /// From the first mark of a change until Planner had it.
+    pub upload_lag: Lag,
+    /// From the list that showed a change until the document had it.
+    pub download_lag: Lag,
+    /// The share of the last five minutes' requests that was refused as too many.
+    pub throttle_ratio: f64,
+    /// Lists by plan.
+    pub lists: std::collections::BTreeMap<String, Listed>,
+}
+
+/// A histogram of durations as it is published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lag {
+    /// How many changes were measured.
+    pub count: u64,
+    /// The sum of their durations, ms.
+    pub sum_ms: u64,
+    /// Half of them took no longer, ms; the bound of a bucket.
+    pub p50_ms: Option<u64>,
+    /// 99 in 100 took no longer, ms; the bound of a bucket.
+    pub p99_ms: Option<u64>,
+    /// For each bound in ms, how many took no longer.
+    pub buckets: Vec<(u64, u64)>,
+}
+
+/// How many lists of a plan were begun, and how many came whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Listed {
+    /// Lists that were asked for.
+    pub begun: u64,
+    /// Lists that came whole.
+    pub complete: u64,
+    /// When the last whole one came.
+    pub last_complete: Option<String>,
 }
 
 /// Reads the published health; `None` = no engine has run for five minutes.
 pub(super) async fn published(store: &Store) -> Result<Option<Published>, StoreError> {
     let text: Option<Vec<u8>> = store.command(&command("GET", keys::sync_health())).await?;
-    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+    let Some(text) = text else { return Ok(None) };
+    match serde_json::from_slice(&text) {
+        Ok(published) => Ok(Some(published)),
+        // The key is everybody's: what another version wrote there says nothing about this engine.
+        Err(error) => {
+            tracing::warn!(code = "health_unreadable", "the published health cannot be read: {error}");
+            Ok(None)
+        }
+    }
 }

@@ -21,18 +21,22 @@ const READS: usize = 3;
 
 /// The snapshots of `ids`. A task whose state cannot be read is told and left out: it stops no other.
 pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snapshot>, StoreError> {
-    let mut commands = Vec::with_capacity(ids.len() * READS);
+    let mut commands = Vec::with_capacity(ids.len() * READS + 1);
+    commands.push(redis::cmd("TIME"));
     for id in ids {
         commands.push(tasks::bounded_get(&keys::task(id)));
         commands.push(command("PTTL", &keys::task(id)));
         let mut state = command("HMGET", &keys::sync_state(id));
         state.arg(&["record", "hint", "del", "miss", "absent", "recheck", "seen_etag", "retry", "guard"]);
+        state.arg("marked_at");
         commands.push(state);
     }
     let mut replies = store.pipeline(&commands).await.into_iter();
+    let missing = || Err(StoreError::other("a reply is missing"));
+    let (seconds, micros): (i64, i64) = read(replies.next().unwrap_or_else(missing)?)?;
+    let now = seconds * 1_000 + micros / 1_000;
     let mut snapshots = Vec::with_capacity(ids.len());
     for id in ids {
-        let missing = || Err(StoreError::other("a reply is missing"));
         let document = replies.next().unwrap_or_else(missing);
         let ttl = replies.next().unwrap_or_else(missing);
         let state = replies.next().unwrap_or_else(missing);
@@ -40,7 +44,7 @@ pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snaps
         match state {
             Err(error) if error.kind == StoreErrorKind::WrongType => unreadable(id, "another type"),
             Err(error) => return Err(error),
-            Ok(state) => match snapshot(id, local, state) {
+            Ok(state) => match snapshot(id, local, state, now) {
                 Ok(snapshot) => snapshots.push(snapshot),
                 Err(error) => unreadable(id, &error.message),
             },
@@ -97,6 +101,7 @@ type StateReply = (
     Option<String>,
     Option<String>,
     Option<String>,
+    Option<i64>,
 );
 
 /// What the guard's scripts note about a task.
@@ -111,8 +116,10 @@ fn guard_note(text: &str) -> Option<GuardNote> {
     }
 }
 
-fn snapshot(id: &str, local: Local, state: Value) -> Result<Snapshot, StoreError> {
-    let (record, hint, deleted, missed, absent, recheck, seen_etag, retry, guard): StateReply = read(state)?;
+/// `now` is Redis's clock in ms, by which marks are dated.
+fn snapshot(id: &str, local: Local, state: Value, now: i64) -> Result<Snapshot, StoreError> {
+    let (record, hint, deleted, missed, absent, recheck, seen_etag, retry, guard, marked_at): StateReply =
+        read(state)?;
     let notes = Notes { retry: retry.is_some(), guard: guard.as_deref().and_then(guard_note) };
     let state = match record {
         None => TaskState::default(),
@@ -126,6 +133,7 @@ fn snapshot(id: &str, local: Local, state: Value) -> Result<Snapshot, StoreError
         state,
         observed: None,
         observed_etag: seen_etag,
+        waited_ms: marked_at.map(|at| (now - at).max(0)),
         hint: hint.unwrap_or(0),
         delete_event: deleted.is_some(),
         missed_sweeps: missed.unwrap_or(0),

@@ -8,6 +8,7 @@ mod epoch;
 mod failed;
 mod guard;
 mod health;
+mod inspect;
 mod listener;
 mod lists;
 mod load;
@@ -21,7 +22,8 @@ mod world;
 pub use epoch::rebuild;
 pub use failed::{Retry, retry_failed};
 pub use guard::{Guarded, guarded, release};
-pub use health::{Depths, Published};
+pub use health::{Depths, Lag, Listed, Published};
+pub use inspect::{Backlog, Explained, InspectError, Overview, PlanView, Record, Records, Schedule};
 pub use plans::PlanSources;
 pub use run::{Planner, Status};
 pub use scripts::{

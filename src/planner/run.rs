@@ -283,6 +283,10 @@ impl Planner {
         self.inner.tracker.wait().await;
     }
 
+    pub(super) fn world(&self) -> &PlannerWorld {
+        self.inner.engine.world()
+    }
+
     fn is_running(&self) -> bool {
         *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

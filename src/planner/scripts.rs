@@ -17,15 +17,15 @@ pub static CLAIM: Script = Script::new("planner/claim", 2, marking!("claim.lua")
 /// Makes tasks due.
 pub static MARK_MANY: Script = Script::new("planner/mark_many", 2, marking!("mark_many.lua"));
 /// Stores what a list showed.
-pub static OBSERVE: Script = Script::new("planner/observe", 1, marking!("observe.lua"));
+pub static OBSERVE: Script = Script::new("planner/observe", 2, marking!("observe.lua"));
 /// Writes one field of a task's state and marks it.
-pub static NOTE: Script = Script::new("planner/note", 1, marking!("note.lua"));
+pub static NOTE: Script = Script::new("planner/note", 2, marking!("note.lua"));
 /// Takes in what others queued.
-pub static INGEST: Script = Script::new("planner/ingest", 1, marking!("ingest.lua"));
+pub static INGEST: Script = Script::new("planner/ingest", 2, marking!("ingest.lua"));
 /// One step of one task.
 pub static COMMIT: Script = Script::new(
     "planner/commit",
-    1,
+    2,
     concat!(
         include_str!("../tasks/lua/mark.lua"),
         include_str!("../tasks/lua/index.lua"),

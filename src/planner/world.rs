@@ -9,8 +9,9 @@ use std::{
 };
 
 use annika_sync::world::{
-    Claim, Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation,
-    OpenCreate, PlanList, Plans, Report, SeenDetails, Signals, Snapshot, Stored, SweepPage, World,
+    Claim, Claimed, Commit, CommitResult, Discovered, Event, GraphOutcome, GraphRequest, KnownPlan,
+    Observation, OpenCreate, PlanList, Plans, Report, SeenDetails, Signals, Snapshot, Stored, SweepPage,
+    World,
 };
 use redis::Value;
 use serde_json::Value as Json;
@@ -56,6 +57,8 @@ pub struct PlannerWorld {
     /// Where the discovery goes on in a large key space.
     pub(super) scan: Mutex<Option<u64>>,
     pub(super) marked_here: AtomicU64,
+    /// Values that commits of this process put into the conflict stream.
+    losers_logged: AtomicU64,
 }
 
 impl PlannerWorld {
@@ -89,6 +92,7 @@ impl PlannerWorld {
             marks: Notify::new(),
             scan: Mutex::new(None),
             marked_here: AtomicU64::new(0),
+            losers_logged: AtomicU64::new(0),
         })
     }
 
@@ -164,10 +168,25 @@ impl PlannerWorld {
                 }
             }
         }
+        self.count_losers(commits, &results);
         if !durable.is_empty() && self.replicas > 0 {
             self.wait_for_replicas().await;
         }
         Ok(results.into_iter().flatten().collect())
+    }
+
+    fn count_losers(&self, commits: &[Commit], results: &[Option<CommitResult>]) {
+        let stored = |result: &Option<CommitResult>| {
+            matches!(result, Some(CommitResult::Stored | CommitResult::StoredDueAgain))
+        };
+        let logged: usize = commits
+            .iter()
+            .zip(results)
+            .filter(|(_, result)| stored(result))
+            .flat_map(|(commit, _)| &commit.events)
+            .filter(|event| matches!(event, Event::Conflict { .. }))
+            .count();
+        self.losers_logged.fetch_add(logged as u64, Ordering::Relaxed);
     }
 
     /// Runs scripts; those that Redis could not be reached for are run again for a while.
@@ -475,6 +494,8 @@ impl World for PlannerWorld {
     }
 
     async fn report(&self, report: &Report) -> Stored<()> {
-        health::publish(&self.store, report, self.clock.now_ms()).await.map_err(failed)
+        health::publish(&self.store, report, self.losers_logged.load(Ordering::Relaxed), self.clock.now_ms())
+            .await
+            .map_err(failed)
     }
 }

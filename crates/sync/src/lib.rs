@@ -6,6 +6,8 @@
 
 pub mod engine;
 pub mod etag;
+pub mod explain;
+pub mod gauges;
 pub mod lens;
 pub mod limiter;
 pub mod merge;

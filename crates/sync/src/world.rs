@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
+use crate::gauges::{Histogram, Lists, Traffic};
+
 mod request;
 mod step;
 
@@ -116,6 +118,18 @@ pub struct Report {
     pub refused_plans: BTreeMap<String, u16>,
     /// Problems with the settings.
     pub problems: Vec<String>,
+    /// From the first mark of a change until Planner had it.
+    pub upload_lag: Histogram,
+    /// From the list that showed a change until the document had it.
+    pub download_lag: Histogram,
+    /// Requests to Graph of the last minutes.
+    pub traffic: Traffic,
+    /// Lists by plan.
+    pub lists: BTreeMap<String, Lists>,
+    /// How long the last whole sweep took, ms.
+    pub sweep_ms: Option<i64>,
+    /// Since when this process has the engine's lease, ms.
+    pub lease_since: Option<i64>,
 }
 
 /// Everything from outside.

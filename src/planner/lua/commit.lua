@@ -1,5 +1,5 @@
 -- commit: one step of one task: guarded by its fence and by the document's exact bytes, all of it or nothing.
--- Version 1. `mark` and `reindex` stand in front of it.
+-- Version 2. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because base, document, maps, caches, lists and messages must agree at every instant: a crash between
 -- them would make the next worker see a change that nobody made.
@@ -94,7 +94,10 @@ if ARGV[8] == 'hold' then
 end
 local now = now_ms()
 local marked = (redis.call('HGET', state, 'hint') or '0') ~= ARGV[9]
-redis.call('HDEL', state, 'lease_until', 'fence')
+if marked then
+  redis.call('HSET', state, 'marked_at', redis.call('HGET', state, 'remarked_at') or now)
+end
+redis.call('HDEL', state, 'lease_until', 'fence', 'remarked_at')
 if ARGV[12] == '' then
   redis.call('HDEL', KEYS[6], id)
   redis.call('HDEL', state, 'record')
@@ -106,7 +109,7 @@ if ARGV[8] == 'after' or marked then
 end
 redis.call('ZREM', KEYS[2], id)
 redis.call('LREM', KEYS[3], 1, ARGV[11])
-redis.call('HDEL', state, 'recheck')
+redis.call('HDEL', state, 'recheck', 'marked_at')
 if ARGV[12] == '' then
   redis.call('DEL', state)
 end

@@ -1,5 +1,5 @@
 -- note: writes one field of a task's state and makes the task due, if the task is known.
--- Version 1. `mark` stands in front of it.
+-- Version 2. `mark` stands in front of it.
 --
 -- Atomic because the note and the mark belong together: a note without a mark would never be read.
 --

@@ -1,5 +1,6 @@
 -- mark: makes a task due for the sync engine. Included in front of every script that marks.
--- state    hash annika:sync:state:{id}   (hint counts marks; lease_until is the engine's, in ms)
+-- state    hash annika:sync:state:{id}   (hint counts marks; lease_until is the engine's, in ms; marked_at is when the
+--          change was first marked, remarked_at when one was that came while the task was leased: how long it waits)
 -- due      zset annika:sync:due          (member: task id, score: ms when it may be worked on)
 -- pending  list annika:sync:pending      (one entry per task that waits; LLEN is the backlog)
 -- A leased task keeps its place: only the hint moves, and the engine looks at it when it finishes.
@@ -7,6 +8,7 @@
 local function mark(state, due, pending, id, mirror, now_ms, delay_ms)
   redis.call('HINCRBY', state, 'hint', 1)
   local leased_until = tonumber(redis.call('HGET', state, 'lease_until') or '0')
+  redis.call('HSETNX', state, leased_until > now_ms and 'remarked_at' or 'marked_at', now_ms)
   if leased_until > now_ms then
     return 0
   end

@@ -1,6 +1,7 @@
 //! The HTTP API over a real Redis; files mirror the URLs.
 
 mod openapi;
+mod sync;
 mod tasks;
 mod weather;
 

@@ -28,7 +28,13 @@ fn the_table_of_routes_is_this() {
     /api/health/live GET
     /api/health/ready GET
     /api/openapi.json GET
+    /api/sync/conflicts GET
+    /api/sync/explain/{id} GET
+    /api/sync/failed GET
+    /api/sync/log GET
+    /api/sync/metrics GET
     /api/sync/poll POST
+    /api/sync/status GET
     /api/tasks GET
     /api/tasks POST
     /api/tasks/{id} DELETE

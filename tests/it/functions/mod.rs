@@ -50,6 +50,12 @@ fn the_functions_are_those_that_were_agreed() {
         ("health_ready", ("api/health/ready", vec!["get"], "function")),
         ("openapi", ("api/openapi.json", vec!["get"], "function")),
         ("planner_poll_now", ("api/sync/poll", vec!["post"], "function")),
+        ("sync_conflicts", ("api/sync/conflicts", vec!["get"], "function")),
+        ("sync_explain", ("api/sync/explain/{id}", vec!["get"], "function")),
+        ("sync_failed", ("api/sync/failed", vec!["get"], "function")),
+        ("sync_log", ("api/sync/log", vec!["get"], "function")),
+        ("sync_metrics", ("api/sync/metrics", vec!["get"], "function")),
+        ("sync_status", ("api/sync/status", vec!["get"], "function")),
         ("task", ("api/tasks/{id}", vec!["get", "put", "patch", "delete"], "function")),
         ("tasks", ("api/tasks", vec!["get", "post"], "function")),
     ];

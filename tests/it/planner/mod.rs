@@ -8,6 +8,7 @@ mod messages;
 mod outages;
 mod recovery;
 mod sweep;
+mod waiting;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

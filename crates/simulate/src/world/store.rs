@@ -137,6 +137,7 @@ impl Store {
             state: self.state(id),
             observed: None,
             observed_etag: task.seen_etag,
+            waited_ms: None,
             hint: task.hint,
             delete_event: task.deleted,
             missed_sweeps: task.missed,

@@ -6,6 +6,7 @@ use futures::{FutureExt, StreamExt, future::join_all, pin_mut, stream::FuturesUn
 
 use super::{BATCH, Engine, outcome::After, task::Task};
 use crate::{
+    lens::{Document, Field, Value, same},
     plan::{Action, Context, Step, plan},
     world::{
         Claim, CommitResult, Event, GraphOutcome, GraphRequest, Local, Plans, Snapshot, StoreError, World,
@@ -184,6 +185,9 @@ impl<W: World> Engine<W> {
         let mut again = Vec::new();
         for (entry, result) in waiting.into_iter().zip(results) {
             let Some((mut task, step, requests)) = entry else { continue };
+            if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
+                self.weigh(&task, &step);
+            }
             match result {
                 CommitResult::Stored | CommitResult::StoredDueAgain if !requests.is_empty() => {
                     task.adopt_step(&step);
@@ -284,15 +288,49 @@ impl<W: World> Engine<W> {
     /// A task has come to rest; counts what that was.
     fn settled(&self, task: &Task, step: &Step) {
         self.count("settled", 1);
+        let lag = task.snapshot.waited_ms.map(|waited| waited + self.world.now_ms() - task.started);
         if !task.uploaded.is_empty() || task.op == "create" {
             self.count("uploads", 1);
+            self.count("upload_requests", u64::from(task.requests));
+            if let Some(lag) = lag {
+                self.shared().report.upload_lag.add(lag);
+            }
         }
         if !step.downloaded.is_empty() {
             self.count("downloads", 1);
+            if let Some(lag) = lag {
+                self.shared().report.download_lag.add(lag);
+            }
         }
+    }
+
+    /// Counts what a stored step says about conflicts, and writes that changed nothing.
+    fn weigh(&self, task: &Task, step: &Step) {
         let conflicts = step.events.iter().filter(|event| matches!(event, Event::Conflict { .. })).count();
         self.count("conflicts", conflicts as u64);
+        if is_echo(task, step) {
+            self.count("echo_writes", 1);
+        }
     }
+}
+
+/// Whether a step writes what is there already: values that Planner has, or a document that differs in its stamp
+/// alone and had a stamp for the same Planner task.
+fn is_echo(task: &Task, step: &Step) -> bool {
+    if let (Action::Patch { changes, .. }, Some(remote)) = (&step.action, &step.state.remote) {
+        let known = |field: &Field| remote.fields.get(field).unwrap_or(&Value::Null);
+        if changes.iter().all(|(field, value)| same(*field, value, known(field))) {
+            return true;
+        }
+    }
+    let (Some(write), Local::Present { bytes, .. }) = (&step.write, &task.snapshot.local) else {
+        return false;
+    };
+    let (Some(new), Ok(old)) = (&write.new, Document::parse(bytes)) else { return false };
+    let planner_id = |document: &Document| document.sync_stamp().map(|stamp| stamp.planner_id);
+    step.downloaded.is_empty()
+        && planner_id(&old) == planner_id(new)
+        && old.without_stamp().bytes() == new.without_stamp().bytes()
 }
 
 /// The requests that an action needs, in the order in which the outcome is read.

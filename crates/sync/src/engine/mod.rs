@@ -217,6 +217,7 @@ impl<W: World> Engine<W> {
     async fn keep_lease(&self) {
         let length = i64::try_from(self.settings.lease.as_millis()).unwrap_or(i64::MAX);
         let mut held_at = self.world.now_ms();
+        self.shared().report.lease_since = Some(held_at);
         loop {
             self.publish_report().await;
             self.world.sleep(self.settings.renew).await;
@@ -246,7 +247,14 @@ impl<W: World> Engine<W> {
     }
 
     fn count(&self, name: &'static str, by: u64) {
-        *self.shared().report.counters.entry(name).or_default() += by;
+        let now = self.world.now_ms();
+        let mut shared = self.shared();
+        match name {
+            "graph_requests" => shared.report.traffic.add(by, 0, now),
+            "throttled" => shared.report.traffic.add(0, by, now),
+            _ => {}
+        }
+        *shared.report.counters.entry(name).or_default() += by;
     }
 
     fn stopping(&self) -> bool {

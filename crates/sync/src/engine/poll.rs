@@ -135,6 +135,17 @@ impl<W: World> Engine<W> {
         shared.places.extend(ids.map(|id| (id.to_owned(), plan.to_owned())));
     }
 
+    fn count_list(&self, plan: &str, list: &PlanList) {
+        let now = self.world.now_ms();
+        let mut shared = self.shared();
+        let lists = shared.report.lists.entry(plan.to_owned()).or_default();
+        lists.begun += 1;
+        if matches!(list, PlanList::Complete { .. }) {
+            lists.complete += 1;
+            lists.last_complete = Some(now);
+        }
+    }
+
     /// A task that another plan shows is not missing; where it is remembered there, it has left this plan.
     fn take_out_moved(&self, observation: &mut Observation, known: &BTreeMap<String, KnownPlan>) {
         let shared = self.shared();
@@ -157,6 +168,7 @@ impl<W: World> Engine<W> {
         open: &[OpenCreate],
         refused: &mut BTreeMap<String, u16>,
     ) -> Result<bool, StoreError> {
+        self.count_list(plan, &list);
         match list {
             PlanList::Complete { tasks, begun_at } => {
                 let nothing = KnownPlan::default();

@@ -27,6 +27,7 @@ impl<W: World> Engine<W> {
         if removed(Mutant::Sweep) {
             return Ok(());
         }
+        let begun = self.world.now_ms();
         self.world.ingest_pending().await?;
         let mut cursor = None;
         loop {
@@ -56,7 +57,11 @@ impl<W: World> Engine<W> {
             }
         }
         let now = self.world.now_ms();
-        self.shared().report.last_sweep = Some(now);
+        {
+            let mut shared = self.shared();
+            shared.report.last_sweep = Some(now);
+            shared.report.sweep_ms = Some(now - begun);
+        }
         self.count("sweeps", 1);
         Ok(())
     }

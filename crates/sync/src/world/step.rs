@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub observed: Option<Json>,
     /// A list showed this ETag, even where the copy itself has expired from the cache.
     pub observed_etag: Option<String>,
+    /// How long ago the change was first marked, ms, as the store's clock has it; `None` = not marked.
+    pub waited_ms: Option<i64>,
     /// Marks so far; a commit that finishes compares it.
     pub hint: u64,
     /// An agent said that it deleted the task.

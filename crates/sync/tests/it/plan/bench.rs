@@ -188,6 +188,7 @@ impl Bench {
             stamp_owner: self.stamp_owner.clone(),
             orphans: self.orphans.clone(),
             open_creates: self.open_creates.clone(),
+            waited_ms: None,
         }
     }
 

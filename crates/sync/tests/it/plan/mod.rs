@@ -3,6 +3,7 @@
 mod bench;
 mod create;
 mod existence;
+mod explain;
 mod failures;
 mod merge;
 mod random;

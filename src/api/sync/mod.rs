@@ -1,4 +1,8 @@
-//! `/api/sync/…`: what people ask of the sync.
+//! `/api/sync/…`: what operators see of the sync, and what they ask of it.
+
+pub(super) mod explain;
+pub(super) mod records;
+pub(super) mod status;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
