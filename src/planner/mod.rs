@@ -17,5 +17,5 @@ mod world;
 pub use health::{Depths, Published};
 pub use plans::PlanSources;
 pub use run::{Planner, Status};
-pub use scripts::{CLAIM, COMMIT, FREE, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PAUSE};
+pub use scripts::{CLAIM, COMMIT, FREE, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE};
 pub use world::PlannerWorld;
