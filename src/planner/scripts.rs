@@ -13,7 +13,7 @@ macro_rules! marking {
 }
 
 /// Takes due tasks.
-pub static CLAIM: Script = Script::new("planner/claim", 2, marking!("claim.lua"));
+pub static CLAIM: Script = Script::new("planner/claim", 3, marking!("claim.lua"));
 /// Makes tasks due.
 pub static MARK_MANY: Script = Script::new("planner/mark_many", 2, marking!("mark_many.lua"));
 /// Stores what a list showed.
@@ -35,7 +35,9 @@ pub static COMMIT: Script = Script::new(
 /// Takes, renews or gives back a lease.
 pub static LEASE: Script = Script::new("planner/lease", 2, include_str!("lua/lease.lua"));
 /// Frees what the last holder of the engine's lease had claimed.
-pub static FREE: Script = Script::new("planner/free", 1, marking!("free.lua"));
+pub static FREE: Script = Script::new("planner/free", 2, marking!("free.lua"));
+/// Keeps the pace for the next engine.
+pub static PACE: Script = Script::new("planner/pace", 1, include_str!("lua/pace.lua"));
 /// Says which inferred deletions may go through.
 pub static GUARD: Script = Script::new("planner/guard", 1, marking!("guard.lua"));
 /// Confirms held deletions.
