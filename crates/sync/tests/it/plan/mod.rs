@@ -4,5 +4,6 @@ mod bench;
 mod create;
 mod existence;
 mod failures;
+mod fields;
 mod merge;
 mod random;
