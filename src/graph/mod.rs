@@ -7,6 +7,7 @@
 
 mod batch;
 mod client;
+pub mod directory;
 mod list;
 pub mod planner;
 mod request;

@@ -44,6 +44,11 @@ pub fn get_plan(plan_id: &str) -> Request {
     Request::get(format!("/planner/plans/{}", segment(plan_id)))
 }
 
+/// Reads a plan's details: the names of its categories.
+pub fn get_plan_details(plan_id: &str) -> Request {
+    Request::get(format!("/planner/plans/{}/details", segment(plan_id)))
+}
+
 /// Reads a task. 403 as well as 404 may mean that it was deleted.
 pub fn get_task(task_id: &str) -> Request {
     Request::get(task_path(task_id))

@@ -241,6 +241,12 @@ private {
     IDEMPOTENCY idempotency(hash) = "annika:private:idempotency:{hash}",
         String Json, expires(DAY), Public, "tasks", Cap::Life, Nothing,
         "The answer to an unsafe call, for the case that it comes again.";
+    DIRECTORY_NAME directory_name(hash) = "annika:private:directory:{hash}",
+        String Text, expires(DAY), Pii, "planner", Cap::Life, Nothing,
+        "The object id of the user that documents call by a name (the hash is the name's); empty: nobody, or several.";
+    PLAN_CATEGORIES plan_categories(plan_id) = "annika:private:categories:{plan_id}",
+        String Json, expires(DAY), Public, "planner", Cap::PerPlan, Nothing,
+        "The names of a plan's categories, and when they were read.";
     DEVELOPMENT development() = "annika:private:development",
         String Text, Life::Persistent, Public, "devkit", Cap::One, Nothing,
         "Says that the keys of this Redis were made by the development tools, which may remove them.";

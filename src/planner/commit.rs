@@ -1,15 +1,15 @@
 //! One step of the engine as one call of the commit script: state, document, maps, caches, lists and messages.
 
 use annika_sync::{
+    lens::{Field, Value},
     state::TaskState,
-    world::{Announce, Commit, CommitResult, DEBOUNCE, Event, Next, RemoteCopy, Unmapped},
+    world::{Announce, Commit, CommitResult, DEBOUNCE, Event, FoundUser, Next, RemoteCopy, Unmapped},
 };
-use redis::Value;
 use serde_json::{Value as Json, json};
 
 use super::{
     scripts::{COMMIT, Commands},
-    sweep,
+    sweep, users,
     world::millis,
 };
 use crate::{
@@ -93,8 +93,18 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
     commands(commit, &text, now).append_to(call)
 }
 
+/// The plan whose categories should be read anew: the document uses a name that none of them has.
+pub(super) fn plan_of_unknown_label(commit: &Commit) -> Option<String> {
+    let unknown = |event: &Event| matches!(event, Event::LeftOut { code: "label_unknown", .. });
+    let remote = commit.state.as_ref()?.remote.as_ref().filter(|_| commit.events.iter().any(unknown))?;
+    match remote.fields.get(&Field::Plan) {
+        Some(Value::Text(plan)) => Some(plan.clone()),
+        _ => None,
+    }
+}
+
 /// Reads the script's reply.
-pub(super) fn result(reply: Result<Value, StoreError>) -> Result<CommitResult, StoreError> {
+pub(super) fn result(reply: Result<redis::Value, StoreError>) -> Result<CommitResult, StoreError> {
     let text: String =
         redis::from_redis_value(reply?).map_err(|error| StoreError::other(error.to_string()))?;
     match text.as_str() {
@@ -129,8 +139,8 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
     if let Some(state) = &commit.state {
         match &state.create {
             Some(create) => {
-                let title = match create.fields.get(&annika_sync::lens::Field::Title) {
-                    Some(annika_sync::lens::Value::Text(title)) => title.as_str(),
+                let title = match create.fields.get(&Field::Title) {
+                    Some(Value::Text(title)) => title.as_str(),
                     _ => "",
                 };
                 let open =
@@ -163,6 +173,9 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
         .map(|remote| remote.planner_id.as_str())
         .or_else(|| commit.unmap.as_ref().map(|unmapped| unmapped.planner_id.as_str()))
         .or_else(|| commit.state.as_ref().and_then(|state| state.planner_id.as_deref()));
+    for found in &commit.found_users {
+        remember_user(&mut commands, found);
+    }
     for event in &commit.events {
         tell(&mut commands, id, planner_id, event, now);
     }
@@ -254,6 +267,21 @@ fn announce_write(commands: &mut Commands, id: &str, announce: Announce, text: &
     commands.add(&[&"PUBLISH", &keys::pubsub_tasks(), &event]);
 }
 
+/// Keeps what the directory said about a name: a user for a day, that there is none for some minutes.
+fn remember_user(commands: &mut Commands, found: &FoundUser) {
+    let key = keys::directory_name(&users::name_hash(&found.name));
+    let id = found.user.as_ref().and_then(|user| user.get("id")).and_then(Json::as_str);
+    let seconds = match id {
+        Some(_) => keys::DIRECTORY_NAME.ttl_s().unwrap_or_default(),
+        None => users::UNKNOWN_S,
+    };
+    commands.add(&[&"SET", &key, &id.unwrap_or_default().to_ascii_lowercase(), &"EX", &seconds.to_string()]);
+    if let (Some(id), Some(user)) = (id, &found.user) {
+        let seconds = keys::GRAPH_USER.ttl_s().unwrap_or_default().to_string();
+        commands.add(&[&"SET", &keys::graph_user(id), &user.to_string(), &"EX", &seconds]);
+    }
+}
+
 /// Publishes what became of a task, and logs it.
 fn tell(commands: &mut Commands, id: &str, planner_id: Option<&str>, event: &Event, now: i64) {
     let at = iso(now);
@@ -306,6 +334,10 @@ fn tell(commands: &mut Commands, id: &str, planner_id: Option<&str>, event: &Eve
         Event::Restored => (
             json!({"status": "restored", "direction": "down", "fields": []}),
             json!({"op": "restore", "outcome": "success"}),
+        ),
+        Event::LeftOut { field, code, values } => (
+            json!({"status": "left_out", "direction": "up", "fields": [field], "code": code, "values": values}),
+            json!({"op": "left_out", "field": field, "code": code, "outcome": "left_out"}),
         ),
         Event::Failed { code, message } => (
             json!({"status": "failed", "direction": "up", "fields": [], "code": code, "error": message}),

@@ -73,6 +73,17 @@ async fn owners(store: &Store, planner_ids: &[&str]) -> Result<Vec<Option<String
     store.pipeline(&gets).await.into_iter().map(|reply| read(reply?)).collect()
 }
 
+/// The tasks that are known to be in a plan.
+pub(super) async fn tasks_of(store: &Store, plan: &str) -> Result<Vec<String>, StoreError> {
+    let planner_ids: Vec<String> = store.command(&command("HKEYS", &keys::sync_remote(plan))).await?;
+    let mut ids = Vec::new();
+    for chunk in planner_ids.chunks(CHUNK) {
+        let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
+        ids.extend(owners(store, &chunk).await?.into_iter().flatten());
+    }
+    Ok(ids)
+}
+
 async fn observe_tasks(store: &Store, plan: &str, tasks: &[Json]) -> Result<(), StoreError> {
     let text = |task: &Json, name: &str| task.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
     let planner_ids: Vec<String> = tasks.iter().map(|task| text(task, "id")).collect();

@@ -1,5 +1,7 @@
 //! Reading tasks for the engine: document, state, Planner's copy; everything of a group in one or two round trips.
 
+use std::collections::BTreeMap;
+
 use annika_sync::{
     state::TaskState,
     world::{Direction, GuardNote, Local, Notes, OpenCreate, Snapshot},
@@ -8,6 +10,7 @@ use redis::Value;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use super::users;
 use crate::{
     keys,
     store::{Store, StoreError, StoreErrorKind, command, read},
@@ -143,6 +146,8 @@ fn snapshot(id: &str, local: Local, state: Value, now: i64) -> Result<Snapshot, 
         stamp_owner: None,
         orphans: Vec::new(),
         open_creates: Vec::new(),
+        users: BTreeMap::new(),
+        users_unanswered: false,
     })
 }
 
@@ -152,6 +157,7 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
         Observed,
         Owner,
         Orphans,
+        User(String),
     }
     let mut commands = Vec::new();
     let mut wants = Vec::new();
@@ -171,6 +177,12 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
             wants.push((index, Want::Owner));
         }
     }
+    for (index, snapshot) in snapshots.iter().enumerate() {
+        for name in users::names(&snapshot.local) {
+            commands.push(command("GET", &keys::directory_name(&users::name_hash(&name))));
+            wants.push((index, Want::User(name)));
+        }
+    }
     if commands.is_empty() {
         return Ok(());
     }
@@ -185,6 +197,11 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
             Want::Observed => {
                 let text: Option<Vec<u8>> = read(reply?)?;
                 snapshot.observed = text.and_then(|text| serde_json::from_slice(&text).ok());
+            }
+            Want::User(name) => {
+                if let Some(id) = read::<Option<String>>(reply?)? {
+                    snapshot.users.insert(name, Some(id).filter(|id| !id.is_empty()));
+                }
             }
             Want::Owner => {
                 let owner: Option<String> = read(reply?)?;

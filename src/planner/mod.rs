@@ -3,6 +3,7 @@
 //! An invocation of the timer only starts the engine and waits (continuous mode), or runs one cycle (periodic
 //! mode). The engine itself lives in `annika_sync`; [`PlannerWorld`] is what is under it here.
 
+mod categories;
 mod commit;
 mod epoch;
 mod failed;
@@ -17,6 +18,7 @@ mod run;
 mod scripts;
 mod sweep;
 mod tombs;
+mod users;
 mod world;
 
 pub use epoch::rebuild;

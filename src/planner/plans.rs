@@ -8,6 +8,7 @@ use std::{
 use annika_sync::world::Plans;
 use serde_json::Value as Json;
 
+use super::categories::PlanCategories;
 use crate::{
     config::PlanSource,
     graph::{GraphClient, ListOutcome},
@@ -25,6 +26,7 @@ const RETRY_MS: i64 = 15 * 1000;
 pub struct PlanSources {
     sources: Vec<PlanSource>,
     groups: Mutex<BTreeMap<String, Group>>,
+    pub(super) categories: PlanCategories,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -38,7 +40,7 @@ struct Group {
 impl PlanSources {
     /// Plans by the settings.
     pub fn new(sources: Vec<PlanSource>) -> Self {
-        Self { sources, groups: Mutex::new(BTreeMap::new()) }
+        Self { sources, groups: Mutex::new(BTreeMap::new()), categories: PlanCategories::default() }
     }
 
     /// Whether the settings name any.
@@ -46,8 +48,8 @@ impl PlanSources {
         self.sources.is_empty()
     }
 
-    /// The synced plans now. `graph` is asked only for groups whose plans are not known or old; without it, what
-    /// is known counts.
+    /// The synced plans now. `graph` is asked only for groups whose plans are not known or old, and for
+    /// the names of categories; without it, what is known counts.
     pub async fn read(
         &self,
         store: &Store,
@@ -74,6 +76,7 @@ impl PlanSources {
             add(&mut plans.synced, default);
         }
         plans.default = default.or_else(|| plans.synced.first().cloned());
+        plans.categories = self.categories.read(store, graph, &plans.synced, now).await?;
         Ok(plans)
     }
 

@@ -36,6 +36,8 @@ const ENGINE: &str = "engine";
 /// How long claimed tasks wait for a Redis that does not answer; a third of a claim's length.
 const PATIENCE_MS: u64 = 20_000;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
+/// Workers go by the plans that they read some seconds ago.
+const AFTER_RENAMING: Duration = Duration::from_secs(6);
 /// Waiting tasks that are looked at when the engine changes hands; an engine has a few groups of twenty at a time.
 const MOST_FREED: i64 = 2_000;
 
@@ -155,6 +157,9 @@ impl PlannerWorld {
                 .map(|commit| commit::call(commit, now))
                 .collect()
         };
+        commits.iter().filter_map(commit::plan_of_unknown_label).for_each(|plan| {
+            self.plans.categories.want(&plan);
+        });
         let mut results: Vec<Option<CommitResult>> = vec![None; commits.len()];
         for (store, wanted) in [(&self.intents, &durable), (&self.store, &usual)] {
             for (index, reply) in wanted.iter().zip(self.run_patiently(store, &calls(wanted)).await) {
@@ -279,6 +284,7 @@ fn request(request: &GraphRequest) -> graph::Request {
     match request {
         GraphRequest::GetTask { planner_id } => planner::get_task(planner_id),
         GraphRequest::GetDetails { planner_id } => planner::get_details(planner_id),
+        GraphRequest::FindUsers { name } => graph::directory::find_users(name),
         GraphRequest::CreateTask { body } => planner::create_task(body.clone()),
         GraphRequest::PatchTask { planner_id, etag, body } => {
             planner::update_task(planner_id, etag, body.clone())
@@ -446,7 +452,15 @@ impl World for PlannerWorld {
 
     async fn plans(&self, ask: bool) -> Stored<Plans> {
         let graph = ask.then_some(&self.graph);
-        self.plans.read(&self.store, graph, self.clock.now_ms()).await.map_err(failed)
+        let plans = self.plans.read(&self.store, graph, self.clock.now_ms()).await.map_err(failed)?;
+        if ask {
+            for plan in self.plans.categories.renamed() {
+                let ids = lists::tasks_of(&self.store, &plan).await.map_err(failed)?;
+                tracing::info!(plan_id = plan, tasks = ids.len(), "categories of a plan have other names");
+                self.mark_because(&ids, "changed", AFTER_RENAMING).await.map_err(failed)?;
+            }
+        }
+        Ok(plans)
     }
 
     async fn list(&self, plans: &[String]) -> (Vec<PlanList>, u32) {

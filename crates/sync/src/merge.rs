@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::lens::{ChecklistItem, Field, Value, same};
+use crate::lens::{ChecklistItem, Field, Reference, Value, same};
 
 /// Whose value did not survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +52,15 @@ pub fn merge(field: Field, base: &Value, local: &Value, remote: &Value, unseen: 
         return taken(local);
     }
     match field {
-        Field::Assignees if unseen => {
+        Field::Assignees | Field::Labels if unseen => {
             never_silent(field, merge_sets(&Value::Null, local, remote), local, remote)
         }
-        Field::Assignees => taken(&merge_sets(base, local, remote)),
+        Field::Assignees | Field::Labels => taken(&merge_sets(base, local, remote)),
+        Field::References if unseen => {
+            let merged = merge_references(&Value::Null, local, remote);
+            never_silent(field, merged.value, local, remote)
+        }
+        Field::References => merge_references(base, local, remote),
         Field::Checklist if unseen => {
             let merged = merge_checklists(&Value::Null, local, remote);
             never_silent(field, merged.value, local, remote)
@@ -68,6 +73,7 @@ pub fn merge(field: Field, base: &Value, local: &Value, remote: &Value, unseen: 
         | Field::Due
         | Field::Bucket
         | Field::Plan
+        | Field::Order
         | Field::Description => remote_wins(field, local, remote),
     }
 }
@@ -177,6 +183,73 @@ fn merge_item(
         lost = true;
     }
     (item, lost)
+}
+
+fn references(value: &Value) -> BTreeMap<String, Reference> {
+    if let Value::References(links) = value { links.clone() } else { BTreeMap::new() }
+}
+
+/// Link by link; one that one side changed and the other removed stays.
+fn merge_references(base: &Value, local: &Value, remote: &Value) -> Merged {
+    let (b, l, r) = (references(base), references(local), references(remote));
+    let agree = |a: Option<&Reference>, b: Option<&Reference>| match (a, b) {
+        (Some(a), Some(b)) => a.agrees(b),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    let mut links = BTreeMap::new();
+    let mut overruled = false;
+    let urls: BTreeSet<&String> = b.keys().chain(l.keys()).chain(r.keys()).collect();
+    for url in urls {
+        let (base, local, remote) = (b.get(url), l.get(url), r.get(url));
+        let stands = if agree(local, base) || agree(local, remote) {
+            remote.cloned()
+        } else if agree(remote, base) {
+            local.cloned()
+        } else {
+            match (local, remote) {
+                (Some(local), Some(remote)) => {
+                    let (link, lost) = merge_reference(base, local, remote);
+                    overruled |= lost;
+                    Some(link)
+                }
+                (local, remote) => local.or(remote).cloned(),
+            }
+        };
+        if let Some(mut link) = stands {
+            // Nobody means to unsay what a link is called: silence is as Planner has it.
+            let silent = remote.or(base);
+            link.alias = link.alias.or_else(|| silent?.alias.clone());
+            link.kind = link.kind.or_else(|| silent?.kind.clone());
+            link.key = remote.and_then(|remote| remote.key.clone());
+            links.insert(url.clone(), link);
+        }
+    }
+    let value = Value::References(links);
+    let conflict = overruled.then(|| Conflict {
+        field: Field::References,
+        kept: value.clone(),
+        lost: local.clone(),
+        loser: Loser::Local,
+    });
+    Merged { value, conflict }
+}
+
+fn merge_reference(base: Option<&Reference>, local: &Reference, remote: &Reference) -> (Reference, bool) {
+    let mut link = remote.clone();
+    let mut lost = false;
+    let mut part = |base: Option<&String>, local: &Option<String>, remote: &mut Option<String>| {
+        if local.is_none() || local == remote || base == local.as_ref() {
+            return;
+        }
+        if base.is_some() && base == remote.as_ref() {
+            remote.clone_from(local);
+        } else {
+            lost = true;
+        }
+    };
+    part(base.and_then(|base| base.alias.as_ref()), &local.alias, &mut link.alias);
+    part(base.and_then(|base| base.kind.as_ref()), &local.kind, &mut link.kind);
+    (link, lost)
 }
 
 #[cfg(test)]

@@ -3,18 +3,19 @@
 mod both;
 mod create;
 mod gone;
+mod sendable;
 
 pub(crate) use create::adopt;
 pub use create::is_held;
 pub use gone::ABSENT;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value as Json;
 
 use crate::{
     etag,
-    lens::{self, Document, Field, Fields, Projection, Value},
+    lens::{self, Document, Field, Fields, Names, Projection, Value},
     merge::Conflict,
     state::{Failure, Remote, TaskState, digest},
     world::{Event, Local, LocalWrite, Plans, Snapshot},
@@ -51,6 +52,11 @@ pub enum Action {
         task: bool,
         /// Its details.
         details: bool,
+    },
+    /// Look users up in the directory.
+    FindUsers {
+        /// Their names as the document writes them.
+        names: Vec<String>,
     },
     /// Create the task.
     Create {
@@ -129,7 +135,52 @@ struct Here {
     bytes: Vec<u8>,
     document: Document,
     projection: Projection,
+    names: Names,
     digest: String,
+}
+
+/// How many names are looked up at a time.
+const LOOKUPS: usize = 20;
+/// A longer text is nobody's name (Graph's limit for display names).
+const LONGEST_NAME: usize = 256;
+/// How soon a directory that did not answer is asked again.
+const DIRECTORY_WAIT: Duration = Duration::from_secs(60);
+
+impl Here {
+    /// The lookup without which it is not known whom the document means.
+    fn lookup(&self, snapshot: &Snapshot) -> Option<Action> {
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        for (field, name) in &self.projection.unresolved {
+            let folded = lens::folded(name);
+            let unknown = !snapshot.users.contains_key(&folded);
+            if *field == Field::Assignees && unknown && !folded.is_empty() && name.len() <= LONGEST_NAME {
+                names.entry(folded).or_insert_with(|| name.trim().to_owned());
+            }
+        }
+        let names: Vec<String> = names.into_values().take(LOOKUPS).collect();
+        (!names.is_empty()).then_some(Action::FindUsers { names })
+    }
+}
+
+/// What names stand for in this task's document.
+fn names(
+    state: &TaskState,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+    document: Option<&Document>,
+) -> Names {
+    let of = |fields: &Fields| match fields.get(&Field::Plan) {
+        Some(Value::Text(plan)) => Some(plan.clone()),
+        _ => None,
+    };
+    let plan = state.remote.as_ref().and_then(|remote| of(&remote.fields)).or_else(|| of(&state.base));
+    let plan = plan.or_else(|| document.and_then(lens::named_plan)).or_else(|| context.plans.default.clone());
+    let found = snapshot.users.iter().filter_map(|(name, id)| Some((name.clone(), id.clone()?)));
+    Names {
+        categories: plan.and_then(|plan| context.plans.categories.get(&plan).cloned()),
+        former: state.labels.clone(),
+        users: found.collect(),
+    }
 }
 
 /// Decides the next step.
@@ -140,7 +191,7 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     state.intents.retain(|intent| context.now - intent.at <= crate::state::INTENT_MS || read_at <= intent.at);
     let news = take_in_observed(&mut state, snapshot);
     state.need_details |= snapshot.recheck_details && state.planner_id.is_some();
-    let here = match read_local(&mut state, snapshot) {
+    let here = match read_local(&mut state, snapshot, context) {
         Ok(here) => here,
         Err(problem) => {
             if standing(&state, &problem.digest, context.now) {
@@ -181,7 +232,16 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     }
     match here {
         None => gone::without_document(state, snapshot, context),
-        Some(here) => both::merge_sides(state, snapshot, &here, context),
+        Some(here) => match here.lookup(snapshot) {
+            Some(lookup) => Step::new(state, lookup),
+            None => {
+                let mut step = both::merge_sides(state, snapshot, &here, context);
+                if snapshot.users_unanswered && matches!(step.action, Action::Finish) {
+                    step.action = Action::Wait(DIRECTORY_WAIT);
+                }
+                step
+            }
+        },
     }
 }
 
@@ -230,8 +290,7 @@ pub fn observe(state: &mut TaskState, json: &Json) -> bool {
                 state.need_details = true;
             }
             _ if says_no_details(json) => {
-                fields.insert(Field::Description, Value::Null);
-                fields.insert(Field::Checklist, Value::Checklist(std::collections::BTreeMap::new()));
+                fields.extend(no_details());
             }
             _ => state.need_details = true,
         }
@@ -240,10 +299,21 @@ pub fn observe(state: &mut TaskState, json: &Json) -> bool {
     true
 }
 
-/// Whether the task itself says that its details hold neither text nor items.
+/// Whether the task itself says that its details hold neither text nor items nor links.
 fn says_no_details(json: &Json) -> bool {
+    let none = |name: &str| json.get(name).and_then(Json::as_i64) == Some(0);
     json.get("hasDescription").and_then(Json::as_bool) == Some(false)
-        && json.get("checklistItemCount").and_then(Json::as_i64) == Some(0)
+        && none("checklistItemCount")
+        && none("referenceCount")
+}
+
+/// The details of a task that has none.
+pub(crate) fn no_details() -> Fields {
+    Fields::from([
+        (Field::Description, Value::Null),
+        (Field::Checklist, Value::Checklist(Default::default())),
+        (Field::References, Value::References(Default::default())),
+    ])
 }
 
 /// Why a document cannot be worked on.
@@ -261,7 +331,11 @@ fn standing(state: &TaskState, digest: &str, now: i64) -> bool {
         .is_some_and(|failure| failure.digest == digest && (failure.retry_at == 0 || now < failure.retry_at))
 }
 
-fn read_local(state: &mut TaskState, snapshot: &Snapshot) -> Result<Option<Here>, Problem> {
+fn read_local(
+    state: &mut TaskState,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+) -> Result<Option<Here>, Problem> {
     let (bytes, expires) = match &snapshot.local {
         Local::Missing => return Ok(None),
         Local::Unreadable { code, message } => {
@@ -284,8 +358,9 @@ fn read_local(state: &mut TaskState, snapshot: &Snapshot) -> Result<Option<Here>
     };
     let document = Document::parse(bytes).map_err(problem)?;
     let base = state.planner_id.is_some().then_some(&state.base);
-    let projection = lens::project(&document, base).map_err(problem)?;
-    Ok(Some(Here { bytes: bytes.clone(), document, projection, digest }))
+    let names = names(state, snapshot, context, Some(&document));
+    let projection = lens::project_with(&document, base, &names).map_err(problem)?;
+    Ok(Some(Here { bytes: bytes.clone(), document, projection, names, digest }))
 }
 
 /// The step that parks a task until its document changes (or its time comes).
@@ -321,19 +396,26 @@ pub(crate) fn is_nothing(value: &Value) -> bool {
         Value::Text(text) => text.is_empty(),
         Value::Set(set) => set.is_empty(),
         Value::Checklist(items) => items.is_empty(),
+        Value::References(links) => links.is_empty(),
         Value::Number(_) | Value::Time(_) => false,
     }
 }
 
-pub(crate) fn conflict_event(conflict: &Conflict) -> Event {
+pub(crate) fn conflict_event(conflict: &Conflict, names: &Names) -> Event {
+    let shown = |value: &Value| match (conflict.field, value, &names.categories) {
+        (Field::Labels, Value::Set(keys), Some(categories)) => {
+            keys.iter().map(|key| categories.label(key)).collect()
+        }
+        _ => value.shown(),
+    };
     let loser = match conflict.loser {
         crate::merge::Loser::Local => "agent",
         crate::merge::Loser::Remote => "planner",
     };
     Event::Conflict {
         field: conflict.field.name(),
-        kept: conflict.kept.shown(),
-        lost: conflict.lost.shown(),
+        kept: shown(&conflict.kept),
+        lost: shown(&conflict.lost),
         loser,
     }
 }

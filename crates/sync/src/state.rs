@@ -1,6 +1,6 @@
 //! What is remembered about one task between two steps: the base, and what cannot be read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,6 +15,9 @@ pub const HISTORY: usize = 64;
 pub const HISTORY_MS: i64 = 10 * 60 * 1000;
 /// How long the value of a write of unknown outcome is kept, milliseconds.
 pub const INTENT_MS: i64 = 5 * 60 * 1000;
+
+/// How many names of categories are remembered of a task.
+const LABELS: usize = 50;
 
 /// A short hash that stands for a value, so that state holds no second copy of people's text.
 pub fn fingerprint(value: &Value) -> String {
@@ -93,6 +96,12 @@ pub struct TaskState {
     /// Conflict answers (409, 412) in a row.
     #[serde(skip_serializing_if = "is_zero")]
     pub conflicts: u32,
+    /// How the document calls the categories that it had, folded: a person may rename one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What was told already of what Planner cannot take, by code and fingerprint.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub told: BTreeSet<String>,
     /// When Planner's side was last read whole (task and details), ms.
     #[serde(skip_serializing_if = "is_zero_i64")]
     pub full_at: i64,
@@ -210,6 +219,15 @@ impl TaskState {
         let excess = self.views.len().saturating_sub(VIEWS);
         self.views.drain(..excess);
         self.rev = Some(rev.to_owned());
+    }
+
+    /// Remembers how the document calls its categories. What it called them before is kept for a while: an agent may
+    /// still write it.
+    pub fn remember_labels(&mut self, labels: BTreeMap<String, String>) {
+        if self.labels.len() + labels.len() > LABELS {
+            self.labels.clear();
+        }
+        self.labels.extend(labels);
     }
 
     /// Remembers that a remote change replaced `value` of `field`, or that it lost a conflict.

@@ -3,7 +3,9 @@
 //! Production puts Redis and Graph under it, simulation puts a model. The engine's futures suspend only
 //! inside these calls. Each store call is one round trip, however many tasks it is about.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use crate::lens::Categories;
 
 use crate::gauges::{Histogram, Lists, Traffic};
 
@@ -119,6 +121,8 @@ pub struct Plans {
     pub unread: bool,
     /// What is wrong with the settings or the groups they name; empty = nothing.
     pub problems: Vec<String>,
+    /// The names of the categories of those plans whose details were read.
+    pub categories: BTreeMap<String, Arc<Categories>>,
 }
 
 /// How fast Graph is asked, as it was found out: what a successor goes on with.

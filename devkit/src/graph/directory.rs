@@ -27,7 +27,12 @@ pub fn handle(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphErr
             let user = user.clone();
             user_part(context, call, &user, rest)
         }
-        ("users", []) => Ok(list(context, "users", context.store.users.values().cloned().collect())),
+        ("users", []) => {
+            let found = context.store.users.values().filter(|user| fits(user, call)).cloned();
+            let most = call.query.get("$top").and_then(|top| top.parse().ok()).unwrap_or(usize::MAX);
+            let found = found.take(most).collect();
+            Ok(list(context, "users", found))
+        }
         ("users", [_, rest @ ..]) => {
             let user = find_user(context, id).ok_or_else(|| GraphError::no_directory_object(id))?;
             user_part(context, call, &user, rest)
@@ -80,6 +85,20 @@ fn find_user(context: &Context<'_>, key: &str) -> Option<String> {
     context.store.users.iter().find_map(|(id, user)| {
         let name = user.get("userPrincipalName").and_then(Value::as_str)?;
         name.eq_ignore_ascii_case(key).then(|| id.clone())
+    })
+}
+
+/// Whether a user fits `$filter`: comparisons `name eq 'text'` joined by `or`, without regard to letter case.
+fn fits(user: &Value, call: &Call) -> bool {
+    let Some(filter) = call.query.get("$filter") else { return true };
+    filter.split(" or ").any(|comparison| {
+        let parts = comparison.split_once(" eq ");
+        let quoted =
+            parts.and_then(|(name, text)| Some((name, text.strip_prefix('\'')?.strip_suffix('\'')?)));
+        quoted.is_some_and(|(name, text)| {
+            let text = text.replace("''", "'");
+            user.get(name).and_then(Value::as_str).is_some_and(|value| value.eq_ignore_ascii_case(&text))
+        })
     })
 }
 

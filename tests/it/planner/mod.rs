@@ -161,6 +161,7 @@ pub fn done(claim: &Claim) -> Commit {
         announce: None,
         expect_absent: false,
         tomb: None,
+        found_users: Vec::new(),
         events: Vec::new(),
         next: Next::Done { hint: 1 },
     }

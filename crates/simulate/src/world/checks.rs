@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use annika_sync::{
-    lens::{self, Document, Value, project},
+    lens::{self, Document, Names, Value, project_with},
     world::Event,
 };
 
-use super::{actors::lineage, oracle::texts, sim::Sim};
+use super::{actors::lineage, oracle::texts, sim::Sim, wire::categories};
 
 /// Everything that is wrong.
 pub fn at_the_end(sim: &Sim) -> Vec<String> {
@@ -60,7 +60,13 @@ fn same(sim: &Sim, doc: &str, task: &str, wrong: &mut Vec<String>) {
         wrong.push(format!("{doc} cannot be read"));
         return;
     };
-    let local = project(&document, Some(&state.base)).map(|said| said.fields).unwrap_or_default();
+    let names = Names {
+        categories: Some(categories().into()),
+        former: state.labels.clone(),
+        users: Default::default(),
+    };
+    let local =
+        project_with(&document, Some(&state.base), &names).map(|said| said.fields).unwrap_or_default();
     let (Some(json), Some(details)) = (sim.planner.get(task), sim.planner.details(task)) else { return };
     let remote = lens::planner::fields(&json, Some(&details));
     for (field, value) in &local {

@@ -58,28 +58,38 @@ pub fn etag(kind: &str, version: u64) -> String {
     format!("W/\"{}\"", STANDARD.encode(format!("'{kind}{}'", String::from_utf8_lossy(&digits))))
 }
 
+fn hint(version: u64) -> String {
+    format!("85{:08}PZ", 90_000_000 - version)
+}
+
 fn version_of(kind: &str, etag: &str) -> Option<u64> {
     let text = STANDARD.decode(etag.strip_prefix("W/\"")?.strip_suffix('"')?).ok()?;
     let digits = text.strip_prefix(b"'")?.strip_prefix(kind.as_bytes())?.strip_suffix(b"'")?;
     Some(digits.iter().fold(0, |sum, digit| sum * 64 + u64::from(digit - b'@')) / 4)
 }
 
-/// The single properties that a body sets: path and value, maps by element.
+/// The single properties that a body sets: path (a step a line) and value, maps by element.
 fn properties(body: &Json) -> Vec<(String, Json)> {
     let mut all = Vec::new();
     for (name, value) in body.as_object().into_iter().flatten() {
         match (name.as_str(), value) {
             ("assignments", Json::Object(map)) => {
-                all.extend(map.iter().map(|(id, value)| (format!("assignments/{id}"), value.clone())));
+                all.extend(map.iter().map(|(id, value)| (format!("assignments\n{id}"), value.clone())));
             }
-            ("checklist", Json::Object(map)) => {
+            // `false` takes a category off, as null does with the entries of the other maps.
+            ("appliedCategories", Json::Object(map)) => {
+                let set = |value: &Json| if value == &Json::Bool(true) { json!(true) } else { Json::Null };
+                all.extend(map.iter().map(|(key, value)| (format!("appliedCategories\n{key}"), set(value))));
+            }
+            ("checklist" | "references", Json::Object(map)) => {
+                let of_entry = ["title", "isChecked", "alias", "type"];
                 for (id, item) in map {
                     match item.as_object() {
-                        None => all.push((format!("checklist/{id}"), Json::Null)),
+                        None => all.push((format!("{name}\n{id}"), Json::Null)),
                         Some(item) => all.extend(
                             item.iter()
-                                .filter(|(name, _)| matches!(name.as_str(), "title" | "isChecked"))
-                                .map(|(name, value)| (format!("checklist/{id}/{name}"), value.clone())),
+                                .filter(|(member, _)| of_entry.contains(&member.as_str()))
+                                .map(|(member, value)| (format!("{name}\n{id}\n{member}"), value.clone())),
                         ),
                     }
                 }
@@ -92,7 +102,7 @@ fn properties(body: &Json) -> Vec<(String, Json)> {
 
 impl Resource {
     fn get(&self, path: &str) -> Option<&Json> {
-        let mut parts = path.split('/');
+        let mut parts = path.split('\n');
         let mut value = self.body.get(parts.next()?)?;
         for part in parts {
             value = value.get(part)?;
@@ -101,12 +111,16 @@ impl Resource {
     }
 
     fn set(&mut self, path: &str, value: &Json, version: u64) {
-        let parts: Vec<&str> = path.split('/').collect();
+        let parts: Vec<&str> = path.split('\n').collect();
         match parts.as_slice() {
             [map, id] if value.is_null() => {
                 if let Some(map) = self.body.get_mut(*map).and_then(Json::as_object_mut) {
                     map.remove(*id);
                 }
+            }
+            // Planner makes a hint of its own out of the place that was asked for.
+            ["orderHint"] => {
+                self.body.insert("orderHint".to_owned(), hint(version).into());
             }
             [name] => {
                 self.body.insert((*name).to_owned(), value.clone());
@@ -114,7 +128,9 @@ impl Resource {
             [map, id] => self.body[*map][*id] = value.clone(),
             [map, id, name] => {
                 if !self.body[*map][*id].is_object() {
-                    self.body[*map][*id] = json!({"title": "", "isChecked": false});
+                    let links = json!({"alias": null, "type": "Other"});
+                    let items = json!({"title": "", "isChecked": false});
+                    self.body[*map][*id] = if *map == "references" { links } else { items };
                 }
                 self.body[*map][*id][*name] = value.clone();
             }
@@ -129,8 +145,8 @@ impl Resource {
         self.changed.iter().any(|(other, at)| {
             *at > version
                 && (other == path
-                    || path.starts_with(&format!("{other}/"))
-                    || other.starts_with(&format!("{path}/")))
+                    || path.starts_with(&format!("{other}\n"))
+                    || other.starts_with(&format!("{path}\n")))
         })
     }
 
@@ -161,6 +177,8 @@ impl Task {
         body.insert("hasDescription".into(), described.into());
         let items = details.get("checklist").and_then(Json::as_object).map_or(0, Map::len);
         body.insert("checklistItemCount".into(), items.into());
+        let links = details.get("references").and_then(Json::as_object).map_or(0, Map::len);
+        body.insert("referenceCount".into(), links.into());
         Json::Object(body)
     }
 
@@ -198,14 +216,15 @@ impl Planner {
             By::App => json!({"application": {"id": APP}}),
             By::Person => json!({"user": {"id": "ebf3b108-5234-4e22-b93d-656d7dae5874"}}),
         };
+        let hint = hint(version);
         let start = json!({"id": id, "planId": "", "bucketId": null, "title": "", "percentComplete": 0, "priority": 5,
-            "startDateTime": null, "dueDateTime": null, "assignments": {}, "createdDateTime": created, "createdBy": by});
+            "startDateTime": null, "dueDateTime": null, "assignments": {}, "appliedCategories": {}, "orderHint": hint, "createdDateTime": created, "createdBy": by});
         let mut task =
             Resource { body: start.as_object().expect("an object").clone(), version, ..Resource::default() };
         for (path, value) in properties(body) {
             task.set(&path, &value, version);
         }
-        let details = json!({"id": id, "description": "", "checklist": {}});
+        let details = json!({"id": id, "description": "", "checklist": {}, "references": {}});
         let details = Resource {
             body: details.as_object().expect("an object").clone(),
             version: self.version(),

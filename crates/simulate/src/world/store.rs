@@ -60,6 +60,8 @@ pub struct Store {
     pub creates: BTreeMap<String, OpenCreate>,
     pub orphans: BTreeMap<String, BTreeMap<String, Json>>,
     details_etags: BTreeMap<String, String>,
+    /// What the directory said, by folded name.
+    users: BTreeMap<String, Option<String>>,
     lease: Option<(u64, i64)>,
     pub pause_until: i64,
     pub pace: Option<Pace>,
@@ -219,6 +221,8 @@ impl Store {
             stamp_owner: None,
             orphans: Vec::new(),
             open_creates: Vec::new(),
+            users: self.users.clone(),
+            users_unanswered: false,
         }
     }
 
@@ -258,6 +262,10 @@ impl Store {
             self.documents.get(id).is_some_and(|stored| stored.expires_at.is_none_or(|at| at > now));
         if commit.expect_absent && commit.write.is_none() && is_there {
             return Ok(CommitResult::LocalChanged);
+        }
+        for found in &commit.found_users {
+            let id = found.user.as_ref().and_then(|user| user["id"].as_str()).map(str::to_owned);
+            self.users.insert(found.name.clone(), id);
         }
         if let Some(write) = &commit.write {
             let there = self
@@ -472,6 +480,7 @@ pub fn word(event: &Event) -> &'static str {
         Event::Conflict { .. } => "told: conflict",
         Event::Deleted { direction: Direction::Up } => "told: deleted in Planner",
         Event::Deleted { direction: Direction::Down } => "told: deleted in Redis",
+        Event::LeftOut { .. } => "told: left out",
         Event::Restored => "told: restored",
         Event::Failed { code, .. } if code == "create_unresolved" => "told: create unresolved",
         Event::Failed { .. } => "told: failed",

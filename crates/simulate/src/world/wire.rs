@@ -3,11 +3,15 @@
 
 use std::{
     future::{Future, poll_fn},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
 
+use annika_sync::lens::Categories;
 use annika_sync::world::{
     Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation,
     OpenCreate, Pace, PlanList, Plans, Quota, Report, SeenDetails, Signals, Snapshot, StoreError, Stored,
@@ -52,6 +56,12 @@ fn fate(sim: &mut Sim, chance: u64) -> Fate {
         1 => Fate::Late,
         _ => Fate::ReplyLost,
     }
+}
+
+/// What people called the categories of both plans.
+pub fn categories() -> Categories {
+    let named = [("category1", "Red team"), ("category2", "Blue")];
+    Categories::from_names(named.into_iter().map(|(key, name)| (key.to_owned(), name.to_owned())).collect())
 }
 
 fn ms(duration: Duration) -> i64 {
@@ -193,6 +203,7 @@ fn serve_quietly(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
     let outcome = match request {
         GraphRequest::GetTask { planner_id } => planner.get(planner_id).ok_or(404),
         GraphRequest::GetDetails { planner_id } => planner.details(planner_id).ok_or(404),
+        GraphRequest::FindUsers { .. } => Ok(json!({"value": []})),
         GraphRequest::CreateTask { body } => {
             let json = planner.create(body, By::App, now);
             sim.actors.task_created(&json);
@@ -365,7 +376,8 @@ impl World for Wire {
     async fn plans(&self, _ask: bool) -> Stored<Plans> {
         let synced: Vec<String> = PLANS.iter().map(|plan| (*plan).to_owned()).collect();
         let default = synced.first().cloned();
-        self.store("plans", move |_| Plans { synced, default, unread: false, problems: Vec::new() }).await
+        let categories = PLANS.iter().map(|plan| ((*plan).to_owned(), Arc::new(categories()))).collect();
+        self.store("plans", move |_| Plans { synced, default, categories, ..Plans::default() }).await
     }
 
     async fn list(&self, plans: &[String]) -> (Vec<PlanList>, u32) {

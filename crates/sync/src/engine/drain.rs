@@ -403,6 +403,9 @@ fn requests_of(action: &Action, planner_id: String) -> Vec<GraphRequest> {
             let details = details.then_some(GraphRequest::GetDetails { planner_id });
             task.into_iter().chain(details).collect()
         }
+        Action::FindUsers { names } => {
+            names.iter().map(|name| GraphRequest::FindUsers { name: name.clone() }).collect()
+        }
         Action::Create { body } => vec![GraphRequest::CreateTask { body: body.clone() }],
         Action::Patch { task, details, .. } => {
             let task = task.as_ref().map(|(etag, body)| GraphRequest::PatchTask {

@@ -7,10 +7,10 @@ use serde_json::Value as Json;
 use super::{Engine, task::Task};
 use crate::{
     etag,
-    lens::{self, Field, Fields, Value},
+    lens::{self, Fields},
     plan::{self, Action, GONE_APART_MS, Problem},
     state::{Gone, TaskState},
-    world::{Direction, Event, GraphOutcome, Local, World},
+    world::{Direction, Event, FoundUser, GraphOutcome, Local, World},
 };
 
 /// How a task goes on.
@@ -86,6 +86,7 @@ impl<W: World> Engine<W> {
                 let got_details = details.then(|| classes.next()).flatten();
                 self.read(task, got_task, got_details).await
             }
+            Action::FindUsers { names } => self.found(task, names, classes.collect()).await,
             Action::Create { .. } => self.created(task, classes.next().unwrap_or(Class::Unknown)).await,
             Action::Patch { task: task_part, details, changes } => {
                 let mut after = After::Plan;
@@ -196,6 +197,36 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// Takes what the directory said. Where it did not answer, the task goes on without those users for now.
+    async fn found(&self, task: &mut Task, names: &[String], classes: Vec<Class>) -> After {
+        for (name, class) in names.iter().zip(classes) {
+            let name = lens::folded(name);
+            let user = match class {
+                Class::Applied(body) => only_user(body.as_ref()),
+                Class::Throttled(retry_after) => return self.pause_for(retry_after).await,
+                Class::Absent(status @ 403) | Class::Rejected(status, _) => {
+                    self.count("directory_refused", 1);
+                    tracing::warn!(
+                        status,
+                        code = "directory_refused",
+                        "Graph does not show this app the users"
+                    );
+                    None
+                }
+                Class::Absent(_) => None,
+                Class::Conflict | Class::NotSent | Class::Unknown => {
+                    task.snapshot.users_unanswered = true;
+                    task.snapshot.users.insert(name, None);
+                    continue;
+                }
+            };
+            let id = user.as_ref().and_then(|user| user.get("id")).and_then(Json::as_str);
+            task.snapshot.users.insert(name.clone(), id.map(str::to_ascii_lowercase));
+            task.found_users.push(FoundUser { name, user });
+        }
+        After::Plan
+    }
+
     async fn created(&self, task: &mut Task, class: Class) -> After {
         let Some(create) = task.state().create.clone() else { return After::Plan };
         let now = self.world.now_ms();
@@ -207,11 +238,9 @@ impl<W: World> Engine<W> {
                 state.attempts = 0;
                 plan::adopt(state, &create, &planner_id, &body, now);
                 if let Some(remote) = state.remote.as_mut() {
-                    remote.fields.entry(Field::Description).or_insert(Value::Null);
-                    remote
-                        .fields
-                        .entry(Field::Checklist)
-                        .or_insert_with(|| Value::Checklist(Default::default()));
+                    for (field, nothing) in plan::no_details() {
+                        remote.fields.entry(field).or_insert(nothing);
+                    }
                     state.need_details = false;
                 } else {
                     state.need_get = true;
@@ -368,6 +397,14 @@ impl<W: World> Engine<W> {
         let step = plan::fail(task.snapshot.state.clone(), problem, self.world.now_ms());
         task.snapshot.state = step.state;
         task.events.extend(step.events);
+    }
+}
+
+/// The user in an answer, if it is the only one: of two with one name nobody can say who is meant.
+fn only_user(body: Option<&Json>) -> Option<Json> {
+    match body?.get("value")?.as_array()?.as_slice() {
+        [user] if user.get("id").is_some_and(Json::is_string) => Some(user.clone()),
+        _ => None,
     }
 }
 

@@ -8,7 +8,10 @@ use crate::{
     lens::{Document, Field, Value},
     plan::{Action, Step},
     state::{Remote, TaskState, digest},
-    world::{Announce, Claim, Commit, Direction, Event, Local, Next, Notes, RemoteCopy, Snapshot, Unmapped},
+    world::{
+        Announce, Claim, Commit, Direction, Event, FoundUser, Local, Next, Notes, RemoteCopy, Snapshot,
+        Unmapped,
+    },
 };
 
 /// A claimed task on its way.
@@ -27,6 +30,8 @@ pub(super) struct Task {
     pub shown: bool,
     /// Events that wait for the next commit.
     pub events: Vec<Event>,
+    /// What the directory said, for the cache.
+    pub found_users: Vec<FoundUser>,
     /// The mapping ends with the next commit, and the task is forgotten.
     pub forget: bool,
     pub unmap: Option<String>,
@@ -68,6 +73,7 @@ impl Task {
             stored_etags,
             shown: false,
             events: Vec::new(),
+            found_users: Vec::new(),
             forget: false,
             unmap: None,
             loaded,
@@ -114,6 +120,7 @@ impl Task {
             announce: None,
             expect_absent: false,
             tomb: None,
+            found_users: std::mem::take(&mut self.found_users),
             events,
             next: Next::After(wait),
         }
@@ -191,6 +198,7 @@ impl Task {
             clear_missed: step.clear_missed,
             clear_absent: step.clear_absent || self.shown,
             settled: Notes { retry: self.snapshot.notes.retry, guard: None },
+            found_users: self.found_users.clone(),
             events,
             next,
         }
@@ -220,6 +228,7 @@ impl Task {
     /// After a commit that is followed by a request: the task as stored.
     pub(super) fn adopt_step(&mut self, step: &Step) {
         self.events.clear();
+        self.found_users.clear();
         self.had_create |= step.state.create.is_some();
         self.snapshot.state = step.state.clone();
         if let Some(write) = &step.write {

@@ -1,17 +1,20 @@
 //! Who a document is assigned to: lists or single texts of user ids, and the two members that hold one id each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
 use super::checklist::is_guid;
 use super::document::Document;
 use super::field::Field;
+use super::names::folded;
 use super::problem::FieldProblem;
 use super::raw;
 use super::spelling::{ASSIGNEE_IDS, members, new_member};
 
 type Ids = BTreeSet<String>;
+/// Object ids of users by their folded names.
+type Users = BTreeMap<String, String>;
 
 /// What the document's members say together.
 #[derive(Default)]
@@ -37,16 +40,16 @@ fn texts(name: &str, raw: &RawValue) -> Result<Vec<String>, FieldProblem> {
         .map_err(|_| FieldProblem::wrong_type(name, "a list of user ids, or one"))
 }
 
-fn id_of(text: &str) -> Option<String> {
-    let text = text.trim();
-    is_guid(text).then(|| text.to_ascii_lowercase())
+fn id_of(text: &str, users: &Users) -> Option<String> {
+    let id = text.trim();
+    is_guid(id).then(|| id.to_ascii_lowercase()).or_else(|| users.get(&folded(text)).cloned())
 }
 
 /// The ids and the names in some texts.
-fn sorted(texts: Vec<String>) -> (Ids, Vec<String>) {
+fn sorted(texts: Vec<String>, users: &Users) -> (Ids, Vec<String>) {
     let mut names = Vec::new();
     let ids = texts.into_iter().filter_map(|text| {
-        id_of(&text).or_else(|| {
+        id_of(&text, users).or_else(|| {
             names.push(text);
             None
         })
@@ -58,14 +61,14 @@ fn sorted(texts: Vec<String>) -> (Ids, Vec<String>) {
 ///
 /// A list counts before the id members. If only an id member changed since `base`, its user takes the place of a
 /// single assignee, or joins several (whom it replaces cannot be known then, and nobody is unassigned by a guess).
-pub(crate) fn read(doc: &Document, base: Option<&Ids>) -> Result<Assigned, FieldProblem> {
+pub(crate) fn read(doc: &Document, base: Option<&Ids>, users: &Users) -> Result<Assigned, FieldProblem> {
     let nobody = Ids::new();
     let base = base.unwrap_or(&nobody);
     let mut said = Assigned::default();
     let mut lists: Vec<(&'static str, Ids)> = Vec::new();
     for name in members(Field::Assignees) {
         let Some(raw) = doc.get(name) else { continue };
-        let (ids, names) = sorted(texts(name, raw)?);
+        let (ids, names) = sorted(texts(name, raw)?, users);
         if names.is_empty() || !ids.is_empty() {
             lists.push((name, ids));
         }
@@ -77,7 +80,7 @@ pub(crate) fn read(doc: &Document, base: Option<&Ids>) -> Result<Assigned, Field
         let text: Option<String> = serde_json::from_str(raw.get())
             .map_err(|_| FieldProblem::wrong_type(name, "one user id, or null"))?;
         let text = text.filter(|text| !text.trim().is_empty());
-        match text.as_deref().map(id_of) {
+        match text.as_deref().map(|text| id_of(text, users)) {
             Some(None) => said.names.extend(text),
             Some(id) => singles.push((name, id)),
             None => singles.push((name, None)),
@@ -129,7 +132,7 @@ pub(crate) fn read(doc: &Document, base: Option<&Ids>) -> Result<Assigned, Field
 }
 
 /// Writes the set into every member that is there; names stay.
-pub(crate) fn write(doc: &mut Document, target: &Ids) {
+pub(crate) fn write(doc: &mut Document, target: &Ids, users: &Users) {
     let present: Vec<&'static str> =
         members(Field::Assignees).iter().copied().filter(|name| doc.get(name).is_some()).collect();
     let singles: Vec<_> = ASSIGNEE_IDS.iter().filter(|name| doc.get(name).is_some()).collect();
@@ -138,7 +141,7 @@ pub(crate) fn write(doc: &mut Document, target: &Ids) {
         else {
             continue;
         };
-        let held = text.as_deref().and_then(id_of);
+        let held = text.as_deref().and_then(|text| id_of(text, users));
         let is_name = held.is_none() && text.is_some_and(|text| !text.trim().is_empty());
         let fits = match &held {
             Some(id) => target.contains(id),
@@ -153,21 +156,22 @@ pub(crate) fn write(doc: &mut Document, target: &Ids) {
     // A list of nothing but names is written only if the ids have no other place.
     let (speaking, names_only): (Vec<_>, Vec<_>) = present.into_iter().partition(|name| {
         let texts = doc.get(name).and_then(|raw| texts(name, raw).ok()).unwrap_or_default();
-        texts.is_empty() || texts.iter().any(|text| id_of(text).is_some())
+        texts.is_empty() || texts.iter().any(|text| id_of(text, users).is_some())
     });
     for name in speaking {
-        if let Some(raw) = doc.get(name).and_then(|raw| rewritten(raw, target)) {
+        if let Some(raw) = doc.get(name).and_then(|raw| rewritten(raw, target, users)) {
             doc.set_raw(name, raw);
         }
     }
-    let expressed =
-        |doc: &Document| read(doc, None).ok().and_then(|said| said.value).unwrap_or_default() == *target;
+    let expressed = |doc: &Document| {
+        read(doc, None, users).ok().and_then(|said| said.value).unwrap_or_default() == *target
+    };
     if expressed(doc) {
         return;
     }
     let name = names_only.first().map_or_else(|| new_member(doc, Field::Assignees), |name| *name);
     let list = match doc.get(name) {
-        Some(raw) => rewritten(raw, target),
+        Some(raw) => rewritten(raw, target, users),
         None => Some(raw::raw_of(&target.iter().map(String::as_str).collect())),
     };
     if let Some(list) = list {
@@ -176,13 +180,13 @@ pub(crate) fn write(doc: &mut Document, target: &Ids) {
 }
 
 /// A list member with the target's ids; `None` if it needs no change.
-fn rewritten(raw: &RawValue, target: &Ids) -> Option<Box<RawValue>> {
+fn rewritten(raw: &RawValue, target: &Ids, users: &Users) -> Option<Box<RawValue>> {
     let is_list = raw.get().starts_with('[') || raw.get() == "null";
     let before = texts("", raw).ok()?;
     let mut missing: Ids = target.clone();
     let mut after: Vec<&str> = Vec::new();
     for text in &before {
-        match id_of(text) {
+        match id_of(text, users) {
             Some(id) if !missing.remove(&id) => {}
             _ => after.push(text),
         }

@@ -5,11 +5,13 @@ use serde_json::{Value as Json, json};
 use super::document::Document;
 use super::field::{Field, Value};
 use super::planner;
+use super::references;
 use super::spelling::{Progress, priority_word};
 use super::time;
 
-/// The document for a Planner task, in snake_case. Description and checklist are in it only if the details were
-/// read: a document says nothing about what is not known. Whole days (10:00 UTC) are written as a date.
+/// The document for a Planner task, in snake_case. Description, checklist and links are in it only if the details were
+/// read: a document says nothing about what is not known. Whole days (10:00 UTC) are written as a date. Labels are
+/// left to [`super::render_with`], which knows their names.
 pub fn import(annika_id: &str, planner_task: &Json, details: Option<&Json>) -> Document {
     let fields = planner::fields(planner_task, details);
     let text = |field| match fields.get(&field) {
@@ -42,11 +44,20 @@ pub fn import(annika_id: &str, planner_task: &Json, details: Option<&Json>) -> D
     if let Some(details) = details {
         add("description", text(Field::Description).unwrap_or_default().into());
         add("checklist_items", checklist(details));
+        if let Some(Value::References(links)) = fields.get(&Field::References)
+            && let Some(links) = references::write(None, links)
+        {
+            doc.set_raw("references", links);
+        }
     }
+    let mut add = |name: &str, value: Json| doc.set(name, &value);
     for (name, field) in [("bucket_id", Field::Bucket), ("plan_id", Field::Plan)] {
         if let Some(id) = text(field) {
             add(name, id.into());
         }
+    }
+    if let Some(hint) = text(Field::Order) {
+        add("order", hint.into());
     }
     add("source", "planner".into());
     for (name, member) in

@@ -5,14 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value as Json, json};
 
 use super::checklist::is_guid;
-use super::field::{ChecklistItem, Field, Fields, Value, same};
-use super::spelling::priority_number;
+use super::field::{ChecklistItem, Field, Fields, Reference, Value, same};
+use super::names::is_category;
+use super::references::{self, Links};
+use super::spelling::{is_order_hint, priority_number};
 use super::time;
 
 /// Required in every assignment that is written (Graph, plannerAssignment).
 const ASSIGNMENT: &str = "#microsoft.graph.plannerAssignment";
 /// Required in every checklist item that is written (Graph, plannerChecklistItem).
 const CHECKLIST_ITEM: &str = "#microsoft.graph.plannerChecklistItem";
+/// Required in every link that is written (Graph, plannerExternalReference).
+const REFERENCE: &str = "#microsoft.graph.plannerExternalReference";
 /// The order hint of something new: before everything (Graph, Planner order hints).
 const FIRST: &str = " !";
 
@@ -21,7 +25,12 @@ const FIRST: &str = " !";
 /// blank checklist items: a document has no way to say those.
 pub fn fields(task: &Json, details: Option<&Json>) -> Fields {
     let mut fields = Fields::new();
-    for (field, name) in [(Field::Title, "title"), (Field::Bucket, "bucketId"), (Field::Plan, "planId")] {
+    for (field, name) in [
+        (Field::Title, "title"),
+        (Field::Bucket, "bucketId"),
+        (Field::Plan, "planId"),
+        (Field::Order, "orderHint"),
+    ] {
         if let Some(text) = task.get(name).and_then(Json::as_str).filter(|text| !text.trim().is_empty()) {
             fields.insert(field, Value::Text(text.to_owned()));
         }
@@ -45,6 +54,10 @@ pub fn fields(task: &Json, details: Option<&Json>) -> Fields {
         let ids = assignments.iter().filter(|(id, value)| value.is_object() && !id.starts_with('@'));
         fields.insert(Field::Assignees, Value::Set(ids.map(|(id, _)| id.to_ascii_lowercase()).collect()));
     }
+    if let Some(applied) = task.get("appliedCategories").and_then(Json::as_object) {
+        let set = applied.iter().filter(|(key, set)| set.as_bool() == Some(true) && is_category(key));
+        fields.insert(Field::Labels, Value::Set(set.map(|(key, _)| key.clone()).collect()));
+    }
     let Some(details) = details else { return fields };
     match details.get("description") {
         Some(Json::String(text)) if !text.is_empty() => {
@@ -59,7 +72,28 @@ pub fn fields(task: &Json, details: Option<&Json>) -> Fields {
         let items = checklist_entries(details).map(|(id, item, _)| (id, item)).collect();
         fields.insert(Field::Checklist, Value::Checklist(items));
     }
+    if let Some(entries) = details.get("references").and_then(Json::as_object) {
+        fields.insert(Field::References, Value::References(references(entries)));
+    }
     fields
+}
+
+/// The links of task details. An entry whose key is no link is left out, and is never touched.
+fn references(entries: &Map<String, Json>) -> Links {
+    let mut links = Links::new();
+    for (key, entry) in entries.iter().filter(|(_, entry)| entry.is_object()) {
+        let url = references::decoded(key);
+        let is_usual = references::encoded(&url) == *key;
+        if !references::is_link(&url) || (!is_usual && links.contains_key(&url)) {
+            continue;
+        }
+        let text = |name: &str| entry.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let kind = Some(text("type")).filter(|kind| !kind.is_empty());
+        let kind = Some(kind.unwrap_or_else(|| references::OTHER.to_owned()));
+        let key = (!is_usual).then(|| key.clone());
+        links.insert(url, Reference { alias: Some(text("alias")), kind, key });
+    }
+    links
 }
 
 /// The checklist items of task details: id, item, and the entry itself.
@@ -95,11 +129,24 @@ pub fn stored(fields: &Fields) -> Fields {
             (Field::Priority, Value::Text(word)) => *value = Value::Number(priority_number(word)),
             (Field::Assignees, Value::Null) => *value = Value::Set(BTreeSet::new()),
             (Field::Checklist, Value::Null) => *value = Value::Checklist(BTreeMap::new()),
+            (Field::Labels, Value::Null) => *value = Value::Set(BTreeSet::new()),
+            (Field::References, Value::Null) => *value = Value::References(BTreeMap::new()),
+            (Field::References, Value::References(links)) => *value = Value::References(said(links)),
             (Field::Description, value_) if value_.is_empty() => *value = Value::Null,
             _ => {}
         }
     }
     stored
+}
+
+/// The links with what Planner makes of silence about them.
+fn said(links: &Links) -> Links {
+    let said = |link: &Reference| Reference {
+        alias: Some(link.alias.clone().unwrap_or_default()),
+        kind: Some(link.kind.clone().unwrap_or_else(|| references::OTHER.to_owned())),
+        key: link.key.clone(),
+    };
+    links.iter().map(|(url, link)| (url.clone(), said(link))).collect()
 }
 
 fn sent(this: &str, other: Option<&str>, wrong_side: impl Fn(&str, &str) -> bool) -> String {
@@ -132,6 +179,11 @@ pub fn create_body(fields: &Fields) -> Json {
                     ids.iter().map(|id| (id.clone(), assignment())).collect(),
                 );
             }
+            (Field::Labels, Value::Set(keys)) => {
+                let applied = keys.iter().map(|key| (key.clone(), true.into())).collect();
+                body.insert("appliedCategories".to_owned(), Json::Object(applied));
+            }
+            (Field::Order, Value::Text(hint)) if !is_order_hint(hint) => {}
             (field, value) => {
                 if let (Some(name), Some(json)) = (task_member(*field), scalar(value)) {
                     body.insert(name.to_owned(), json);
@@ -143,7 +195,8 @@ pub fn create_body(fields: &Fields) -> Json {
 }
 
 /// The bodies of PATCH for the task and for its details, with nothing in them that Planner already has; `None`
-/// where nothing is left. A plan cannot be patched (moving a task is creating it anew), so it is never in a body.
+/// where nothing is left. A plan cannot be patched (moving a task is creating it anew), so it is never in a body; nor
+/// is an order hint that Planner made itself, which it would refuse.
 pub fn patch_bodies(changes: &Fields, remote: &Fields) -> (Option<Json>, Option<Json>) {
     let mut target = remote.clone();
     target.extend(changes.iter().map(|(field, value)| (*field, value.clone())));
@@ -162,6 +215,19 @@ pub fn patch_bodies(changes: &Fields, remote: &Fields) -> (Option<Json>, Option<
                     task.insert("assignments".to_owned(), patch.into());
                 }
             }
+            (Field::Labels, Value::Set(keys)) => {
+                let patch = labels_patch(keys, remote.get(field));
+                if !patch.is_empty() {
+                    task.insert("appliedCategories".to_owned(), patch.into());
+                }
+            }
+            (Field::References, Value::References(links)) => {
+                let patch = references_patch(links, remote.get(field));
+                if !patch.is_empty() {
+                    details.insert("references".to_owned(), patch.into());
+                }
+            }
+            (Field::Order, Value::Text(hint)) if !is_order_hint(hint) => {}
             (Field::Description, value) => {
                 details.insert("description".to_owned(), scalar(value).unwrap_or_else(|| "".into()));
             }
@@ -192,7 +258,8 @@ fn task_member(field: Field) -> Option<&'static str> {
         Field::Due => Some("dueDateTime"),
         Field::Bucket => Some("bucketId"),
         Field::Plan => Some("planId"),
-        Field::Assignees | Field::Description | Field::Checklist => None,
+        Field::Order => Some("orderHint"),
+        Field::Assignees | Field::Labels | Field::Description | Field::Checklist | Field::References => None,
     }
 }
 
@@ -243,6 +310,48 @@ fn checklist_patch(target: &BTreeMap<String, ChecklistItem>, remote: Option<&Val
         if entry.len() > 1 {
             patch.insert(id.clone(), entry.into());
         }
+    }
+    patch
+}
+
+/// `true` applies a category, `false` takes it off; one that is not named stays as it is.
+fn labels_patch(target: &BTreeSet<String>, remote: Option<&Value>) -> Map<String, Json> {
+    let nothing = BTreeSet::new();
+    let remote = match remote {
+        Some(Value::Set(keys)) => keys,
+        _ => &nothing,
+    };
+    let added = target.difference(remote).map(|key| (key.clone(), true.into()));
+    let removed = remote.difference(target).map(|key| (key.clone(), false.into()));
+    added.chain(removed).collect()
+}
+
+fn references_patch(target: &Links, remote: Option<&Value>) -> Map<String, Json> {
+    let nothing = Links::new();
+    let remote = match remote {
+        Some(Value::References(links)) => links,
+        _ => &nothing,
+    };
+    let key_of =
+        |url: &String, link: &Reference| link.key.clone().unwrap_or_else(|| references::encoded(url));
+    let removed = remote.iter().filter(|(url, _)| !target.contains_key(*url));
+    let mut patch: Map<String, Json> = removed.map(|(url, link)| (key_of(url, link), Json::Null)).collect();
+    for (url, link) in target {
+        let old = remote.get(url);
+        let mut entry = Map::from_iter([("@odata.type".to_owned(), Json::from(REFERENCE))]);
+        let mut add = |name: &str, new: &Option<String>, old: Option<&Option<String>>| {
+            if let Some(new) = new.as_ref().filter(|new| old.is_none_or(|old| old.as_ref() != Some(*new))) {
+                entry.insert(name.to_owned(), new.as_str().into());
+            }
+        };
+        add("alias", &link.alias, old.map(|old| &old.alias));
+        add("type", &link.kind, old.map(|old| &old.kind));
+        match old {
+            None => drop(entry.insert("previewPriority".to_owned(), FIRST.into())),
+            Some(_) if entry.len() == 1 => continue,
+            Some(_) => {}
+        }
+        patch.insert(key_of(url, old.unwrap_or(link)), entry.into());
     }
     patch
 }

@@ -6,8 +6,11 @@ use super::assignees;
 use super::checklist;
 use super::document::Document;
 use super::field::{Field, Fields, Value, same};
+use super::labels;
+use super::names::Names;
 use super::problem::{DocumentError, FieldProblem};
-use super::spelling::{Progress, canonical_priority, members_in};
+use super::references;
+use super::spelling::{Progress, canonical_priority, is_order_hint, members_in};
 use super::time;
 
 /// What a document says.
@@ -17,7 +20,8 @@ pub struct Projection {
     pub fields: Fields,
     /// Values that lost against another spelling of the same field that changed too: field, member, value.
     pub losers: Vec<(Field, String, Value)>,
-    /// What cannot be expressed in Planner and stays as it is: names that are no user ids, unknown priority words.
+    /// What cannot be expressed in Planner and stays as it is: names that are no users', unknown priority words,
+    /// labels that are no category's, elements of `references` that are no links, an `order` that is no text.
     pub unresolved: Vec<(Field, String)>,
     /// Fields whose members contradict each other. Render the agreed value and store the document even if nothing
     /// else changed: a stale member would look like an edit the next time.
@@ -47,23 +51,54 @@ pub(crate) enum Reading {
 /// # Errors
 /// [`DocumentError::Field`] with the first member that cannot be read, and the rule it breaks.
 pub fn project(doc: &Document, base: Option<&Fields>) -> Result<Projection, DocumentError> {
+    project_with(doc, base, &Names::default())
+}
+
+/// [`project`], with what the names in the document stand for.
+///
+/// # Errors
+/// As [`project`].
+pub fn project_with(
+    doc: &Document,
+    base: Option<&Fields>,
+    names: &Names,
+) -> Result<Projection, DocumentError> {
     let mut problems = Vec::new();
-    let projection = read(doc, base, &mut problems);
+    let projection = read(doc, base, names, &mut problems);
     match problems.into_iter().next() {
         Some(problem) => Err(problem.into()),
         None => Ok(projection),
     }
 }
 
+/// The plan that a document names.
+pub fn named_plan(doc: &Document) -> Option<String> {
+    let read = |name: &&str| match read_member(Field::Plan, name, doc.get(name)?) {
+        Ok(Reading::Says(Value::Text(plan))) => Some(plan),
+        _ => None,
+    };
+    members_in(doc, Field::Plan).iter().find_map(read)
+}
+
+/// The texts among a document's assignees that are no object ids: names for the directory.
+pub fn assignee_names(doc: &Document) -> Vec<String> {
+    assignees::read(doc, None, &Default::default()).map(|said| said.names).unwrap_or_default()
+}
+
 /// Reads what can be read and collects the problems.
-pub(crate) fn read(doc: &Document, base: Option<&Fields>, problems: &mut Vec<FieldProblem>) -> Projection {
+pub(crate) fn read(
+    doc: &Document,
+    base: Option<&Fields>,
+    names: &Names,
+    problems: &mut Vec<FieldProblem>,
+) -> Projection {
     let mut projection = Projection::default();
     for field in Field::ALL {
         let agreed = base.and_then(|base| base.get(&field));
         let outcome = match field {
-            Field::Assignees => read_assignees(doc, agreed, &mut projection),
-            Field::Percent => read_percent(doc, agreed, &mut projection, problems),
-            _ => read_spellings(doc, field, agreed, &mut projection, problems),
+            Field::Assignees => read_assignees(doc, agreed, names, &mut projection),
+            Field::Percent => read_percent(doc, agreed, names, &mut projection, problems),
+            _ => read_spellings(doc, field, agreed, names, &mut projection, problems),
         };
         match outcome {
             Ok(Some(value)) => {
@@ -79,13 +114,14 @@ pub(crate) fn read(doc: &Document, base: Option<&Fields>, problems: &mut Vec<Fie
 fn read_assignees(
     doc: &Document,
     base: Option<&Value>,
+    names: &Names,
     projection: &mut Projection,
 ) -> Result<Option<Value>, FieldProblem> {
     let base = match base {
         Some(Value::Set(ids)) => Some(ids),
         _ => None,
     };
-    let said = assignees::read(doc, base)?;
+    let said = assignees::read(doc, base, &names.users)?;
     for name in said.names {
         let name = (Field::Assignees, name);
         if !projection.unresolved.contains(&name) {
@@ -104,6 +140,7 @@ fn read_assignees(
 fn read_percent(
     doc: &Document,
     base: Option<&Value>,
+    names: &Names,
     projection: &mut Projection,
     problems: &mut Vec<FieldProblem>,
 ) -> Result<Option<Value>, FieldProblem> {
@@ -111,7 +148,7 @@ fn read_percent(
         Some(Value::Number(percent)) => *percent,
         _ => 0,
     };
-    let number = match read_spellings(doc, Field::Percent, base, projection, problems)? {
+    let number = match read_spellings(doc, Field::Percent, base, names, projection, problems)? {
         Some(Value::Number(percent)) => Some(percent),
         _ => None,
     };
@@ -150,6 +187,7 @@ fn read_spellings(
     doc: &Document,
     field: Field,
     base: Option<&Value>,
+    names: &Names,
     projection: &mut Projection,
     problems: &mut Vec<FieldProblem>,
 ) -> Result<Option<Value>, FieldProblem> {
@@ -169,6 +207,23 @@ fn read_spellings(
                 }
                 Err(problem) => problems.push(problem),
             }
+            continue;
+        }
+        let mut unknown = Vec::new();
+        let open = match field {
+            Field::Labels => labels::read(raw, names, &mut unknown).map(Value::Set),
+            Field::References => {
+                let agreed = match base {
+                    Some(Value::References(links)) => Some(links),
+                    _ => None,
+                };
+                references::read(raw, agreed, &mut unknown).map(Value::References)
+            }
+            _ => None,
+        };
+        projection.unresolved.extend(unknown.into_iter().map(|what| (field, what)));
+        if matches!(field, Field::Labels | Field::References) {
+            said.extend(open.map(|value| (name, value)));
             continue;
         }
         match read_member(field, name, raw) {
@@ -204,7 +259,7 @@ fn read_spellings(
     Ok(Some(value))
 }
 
-/// Reads one member of a field that is neither the assignees nor the checklist.
+/// Reads one member of a field that is plain: not the assignees, the checklist, the labels or the references.
 pub(crate) fn read_member(field: Field, name: &str, raw: &RawValue) -> Result<Reading, FieldProblem> {
     if raw.get() == "null" {
         return Ok(match field {
@@ -234,7 +289,19 @@ pub(crate) fn read_member(field: Field, name: &str, raw: &RawValue) -> Result<Re
             let text = text(name, raw, "a text")?;
             Ok(Reading::Says(if text.is_empty() { Value::Null } else { Value::Text(text) }))
         }
-        Field::Title | Field::Bucket | Field::Plan | Field::Assignees | Field::Checklist => {
+        Field::Order => Ok(match serde_json::from_str::<String>(raw.get()) {
+            Ok(text) if text.trim().is_empty() && !is_order_hint(&text) => Reading::Silent,
+            Ok(text) => Reading::Says(Value::Text(text)),
+            // Agents number their tasks, too: that is theirs.
+            Err(_) => Reading::Unknown(raw.get().to_owned()),
+        }),
+        Field::Title
+        | Field::Bucket
+        | Field::Plan
+        | Field::Assignees
+        | Field::Checklist
+        | Field::Labels
+        | Field::References => {
             let text = text(name, raw, "a text")?;
             Ok(if text.trim().is_empty() { Reading::Silent } else { Reading::Says(Value::Text(text)) })
         }

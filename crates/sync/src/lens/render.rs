@@ -7,8 +7,11 @@ use super::assignees;
 use super::checklist;
 use super::document::Document;
 use super::field::{Field, Fields, Value, same};
+use super::labels;
+use super::names::Names;
 use super::project::{Reading, read_member, status};
 use super::raw;
+use super::references;
 use super::spelling::{Progress, members, members_in, new_member, priority_number, priority_word};
 use super::time;
 
@@ -18,13 +21,27 @@ use super::time;
 /// (title, percent, priority, bucket, plan) is ignored.
 ///
 /// Stays untouched: a member that cannot be read, an unknown priority word, an unknown `status` word, a name among
-/// the assignees, a blank checklist item.
+/// the assignees that is no user's, a label that is no category's, a blank checklist item. `order` is written only
+/// where the document has it: Planner's order is nobody's wish.
 pub fn render(doc: &Document, target: &Fields) -> Document {
+    render_with(doc, target, &Names::default())
+}
+
+/// [`render`], with what the names in the document stand for. Without the categories of the plan, labels stay as
+/// they are.
+pub fn render_with(doc: &Document, target: &Fields, names: &Names) -> Document {
     let mut rendered = doc.clone();
     for (field, value) in target {
         match (field, value) {
-            (Field::Assignees, Value::Set(ids)) => assignees::write(&mut rendered, ids),
-            (Field::Assignees, Value::Null) => assignees::write(&mut rendered, &Default::default()),
+            (Field::Assignees, Value::Set(ids)) => assignees::write(&mut rendered, ids, &names.users),
+            (Field::Assignees, Value::Null) => {
+                assignees::write(&mut rendered, &Default::default(), &names.users);
+            }
+            (Field::Labels, Value::Set(keys)) => labels::write(&mut rendered, keys, names),
+            (Field::Labels, Value::Null) => labels::write(&mut rendered, &Default::default(), names),
+            (Field::References, Value::References(links)) => write_references(&mut rendered, links),
+            (Field::References, Value::Null) => write_references(&mut rendered, &Default::default()),
+            (Field::Order, _) if members_in(doc, Field::Order).is_empty() => {}
             (Field::Checklist, Value::Checklist(items)) => write_checklist(&mut rendered, items),
             (Field::Checklist, Value::Null) => write_checklist(&mut rendered, &Default::default()),
             (Field::Percent, Value::Number(percent)) => write_percent(&mut rendered, *percent),
@@ -128,5 +145,12 @@ fn write_checklist(doc: &mut Document, items: &checklist::Items) {
         if let Some(list) = checklist::write(name, doc.get(name), items) {
             doc.set_raw(name, list);
         }
+    }
+}
+
+fn write_references(doc: &mut Document, links: &references::Links) {
+    let name = members(Field::References)[0];
+    if let Some(new) = references::write(doc.get(name), links) {
+        doc.set_raw(name, new);
     }
 }

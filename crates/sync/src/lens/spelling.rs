@@ -16,7 +16,16 @@ pub(crate) fn members(field: Field) -> &'static [&'static str] {
         Field::Assignees => &["assigned_to", "assignedTo"],
         Field::Description => &["description"],
         Field::Checklist => &["checklist_items", "checklistItems"],
+        Field::Labels => &["labels", "applied_categories", "appliedCategories"],
+        Field::References => &["references"],
+        Field::Order => &["order", "orderHint"],
     }
+}
+
+/// Whether a text is one that Planner takes for a place among others: `"<before> <after>!"` with either side empty,
+/// or several of these (Graph, Planner order hints). What Planner stores itself is none.
+pub(crate) fn is_order_hint(text: &str) -> bool {
+    text.ends_with('!') && text.contains(' ') && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// Members that hold the id of one assigned user each, beside the lists.

@@ -2,6 +2,7 @@
 
 use super::document::Document;
 use super::field::{Field, Fields, Value};
+use super::names::Names;
 use super::problem::FieldProblem;
 use super::project::read;
 use super::spelling::{canonical_priority, members_in};
@@ -26,7 +27,7 @@ pub fn validate(doc: &Document) -> Result<(), Vec<FieldProblem>> {
         None => problems.push(FieldProblem::new("title", "required", "is required")),
         Some(Ok(_)) => problems.push(FieldProblem::new("title", "required", "must not be blank")),
     }
-    let projection = read(doc, None, &mut problems);
+    let projection = read(doc, None, &Names::default(), &mut problems);
     if let Some(raw) = doc.get("priority")
         && let Ok(word) = serde_json::from_str::<String>(raw.get())
         && canonical_priority(&word).is_none()

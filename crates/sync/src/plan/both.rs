@@ -1,13 +1,13 @@
 //! Both sides are there: field by field, who changed what, and what goes where.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use super::{Action, Context, Here, Problem, Step, conflict_event, fail, is_nothing};
+use super::{Action, Context, Here, Problem, Step, conflict_event, fail, is_nothing, sendable::sendable};
 use crate::{
     lens::{self, Document, Field, Fields, SyncStamp, Value, same},
     merge::{Loser, Merged, merge},
     state::{Remote, TaskState, fingerprint},
-    world::{LocalWrite, Snapshot},
+    world::{Event, LocalWrite, Snapshot},
 };
 
 /// What the document says about a field, all things considered.
@@ -39,9 +39,21 @@ pub(super) fn merge_sides(
         let kept = here.projection.fields.get(&loser.0).cloned().unwrap_or(Value::Null);
         let conflict =
             crate::merge::Conflict { field: loser.0, kept, lost: loser.2.clone(), loser: Loser::Local };
-        events.push(conflict_event(&conflict));
+        events.push(conflict_event(&conflict, &here.names));
     }
+    let mut left_out = unresolved(here);
+    let mut names_missing = false;
     for field in fields_of(&state, here, &remote.fields) {
+        if field == Field::Labels && here.names.categories.is_none() {
+            // Without the plan's names neither side can be read: the task is looked at again.
+            names_missing |= has_labels(here, &remote.fields);
+            target.extend(state.current.get(&field).map(|value| (field, value.clone())));
+            continue;
+        }
+        if field == Field::Order && !here.projection.fields.contains_key(&field) {
+            state.base.extend(remote.fields.get(&field).map(|value| (field, value.clone())));
+            continue;
+        }
         let old_base = state.base.get(&field).cloned().unwrap_or(Value::Null);
         let remote_value = match remote.fields.get(&field) {
             Some(value) => value.clone(),
@@ -62,10 +74,14 @@ pub(super) fn merge_sides(
         {
             let kept = local.value.clone();
             let conflict = crate::merge::Conflict { field, kept, lost: lost.clone(), loser: Loser::Local };
-            events.push(conflict_event(&conflict));
+            events.push(conflict_event(&conflict, &here.names));
         }
         let Merged { mut value, mut conflict } =
             merge(field, &base, &local.value, &remote_value, local.unseen);
+        // Planner makes a hint of its own out of the place that was asked for: it took it.
+        if field == Field::Order && base != remote_value && state.is_own_echo(field, &local.value) {
+            (value, conflict) = (remote_value.clone(), None);
+        }
         if field == Field::Plan && !same(field, &value, &remote_value) {
             conflict = Some(crate::merge::Conflict {
                 field,
@@ -77,7 +93,7 @@ pub(super) fn merge_sides(
         }
         if let Some(conflict) = conflict {
             state.remember_superseded(field, &conflict.lost, context.now);
-            events.push(conflict_event(&conflict));
+            events.push(conflict_event(&conflict, &here.names));
         }
         if !same(field, &base, &remote_value) {
             state.remember_superseded(field, &base, context.now);
@@ -91,8 +107,10 @@ pub(super) fn merge_sides(
                 downloaded.push(field);
             }
         }
-        if !same(field, &value, &remote_value) {
-            push.insert(field, value.clone());
+        let part = sendable(field, &value, &remote_value);
+        left_out.extend(part.left.into_iter().map(|(code, values)| (field, code, values)));
+        if !same(field, &part.value, &remote_value) {
+            push.insert(field, part.value);
         }
         if !is_nothing(&remote_value) || state.base.contains_key(&field) {
             state.base.insert(field, remote_value);
@@ -111,6 +129,10 @@ pub(super) fn merge_sides(
     }
     target.retain(|field, value| !is_nothing(value) || here.projection.fields.contains_key(field));
     state.current.clone_from(&target);
+    events.extend(tell_left_out(&mut state, left_out));
+    if let Some(Value::Set(keys)) = target.get(&Field::Labels) {
+        state.remember_labels(lens::own_labels(keys, &here.names));
+    }
     let write = local_write(&mut state, here, &target, &remote.etag, !downloaded.is_empty(), context);
     state.failure = None;
     let mut step = Step::new(state, Action::Finish);
@@ -119,12 +141,64 @@ pub(super) fn merge_sides(
     step.downloaded = downloaded;
     step.clear_missed = snapshot.missed_sweeps > 0 || snapshot.delete_event;
     step.action = push_action(&mut step.state, push, &remote, context);
+    if names_missing && matches!(step.action, Action::Finish) {
+        step.action = Action::Wait(NAMES_WAIT);
+    }
     step
+}
+
+/// How long a task with labels waits for the names of its plan's categories.
+const NAMES_WAIT: Duration = Duration::from_secs(30);
+
+/// Whether either side has labels, as far as that can be seen without their names.
+fn has_labels(here: &Here, remote: &Fields) -> bool {
+    let named =
+        |name: &&str| here.document.get(name).is_some_and(|raw| !matches!(raw.get(), "null" | "[]" | "{}"));
+    ["labels", "applied_categories", "appliedCategories"].iter().any(named)
+        || remote.get(&Field::Labels).is_some_and(|labels| !labels.is_empty())
 }
 
 fn fields_of(state: &TaskState, here: &Here, remote: &Fields) -> BTreeSet<Field> {
     let local = here.projection.fields.keys();
     remote.keys().chain(state.base.keys()).chain(local).chain(state.current.keys()).copied().collect()
+}
+
+/// What the document says that no value of Planner's could express.
+fn unresolved(here: &Here) -> Vec<(Field, &'static str, Vec<String>)> {
+    let of = |wanted: Field| -> Vec<String> {
+        let unresolved = here.projection.unresolved.iter().filter(|(field, _)| *field == wanted);
+        unresolved.map(|(_, what)| what.chars().take(SHOWN).collect()).collect()
+    };
+    let codes = [
+        (Field::Assignees, "assignee_unresolved"),
+        (Field::Labels, "label_unknown"),
+        (Field::References, "reference_unreadable"),
+    ];
+    codes
+        .into_iter()
+        .map(|(field, code)| (field, code, of(field)))
+        .filter(|(.., left)| !left.is_empty())
+        .collect()
+}
+
+/// How many characters of a text that was left out are told.
+const SHOWN: usize = 200;
+
+/// Events for what was not told before; what is no longer left out may be told again.
+fn tell_left_out(state: &mut TaskState, left_out: Vec<(Field, &'static str, Vec<String>)>) -> Vec<Event> {
+    let mut told = BTreeSet::new();
+    let mut events = Vec::new();
+    for (field, code, values) in left_out {
+        let key = |value: &String| format!("{code}:{}", fingerprint(&Value::Text(value.clone())));
+        let new: Vec<String> =
+            values.iter().filter(|value| !state.told.contains(&key(value))).cloned().collect();
+        told.extend(values.iter().map(key));
+        if !new.is_empty() {
+            events.push(Event::LeftOut { field: field.name(), code, values: new });
+        }
+    }
+    state.told = told;
+    events
 }
 
 /// The rules for stale and silent documents (sync.md §1.3.5, F10, F11, F15).
@@ -176,7 +250,7 @@ fn local_write(
     news: bool,
     context: &Context<'_>,
 ) -> Option<LocalWrite> {
-    let rendered = lens::render(&here.document, target);
+    let rendered = lens::render_with(&here.document, target, &here.names);
     let planner_id = state.planner_id.clone().unwrap_or_default();
     let stamped = here.document.sync_stamp();
     let foreign = stamped.as_ref().is_some_and(|stamp| stamp.planner_id != planner_id);
@@ -195,7 +269,8 @@ fn local_write(
         return None;
     }
     let stamp = SyncStamp { rev: context.rev.clone(), planner_id, etag: etag.to_owned() };
-    let shown = lens::project(&rendered, Some(target)).map(|shown| shown.fields).unwrap_or_default();
+    let shown = lens::project_with(&rendered, Some(target), &here.names);
+    let shown = shown.map(|shown| shown.fields).unwrap_or_default();
     let document: Document = rendered.with_stamp(&stamp);
     state.remember_view(&context.rev, &shown, context.now);
     Some(LocalWrite { expected: Some(here.bytes.clone()), new: Some(document) })

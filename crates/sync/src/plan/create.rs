@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{Action, Context, Here, Problem, Step, fail, is_nothing, observe};
+use super::{Action, Context, Here, Problem, Step, fail, is_nothing, observe, sendable::sendable};
 use crate::{
     lens::{self, Field, Fields, Value},
     state::{Create, Intent, TaskState},
@@ -49,6 +49,9 @@ pub(super) fn unmapped(
     if context.plans.synced.is_empty() {
         return Step::new(state, Action::Wait(NO_PLANS_WAIT));
     }
+    if let Some(lookup) = here.lookup(snapshot) {
+        return Step::new(state, lookup);
+    }
     let mut fields = here.projection.fields.clone();
     let plan = match fields.get(&Field::Plan) {
         Some(Value::Text(plan)) => plan.clone(),
@@ -76,7 +79,8 @@ pub(super) fn unmapped(
     if let Err(wrong) = lens::dates_in_order(&fields) {
         return fail(state, problem("dates_out_of_order", &wrong.to_string(), &here), context.now);
     }
-    let sent: Fields = fields.into_iter().filter(|(field, _)| !field.is_details()).collect();
+    let sendable = |(field, value)| (field, sendable(field, &value, &Value::Null).value);
+    let sent: Fields = fields.into_iter().filter(|(field, _)| !field.is_details()).map(sendable).collect();
     let body = lens::planner::create_body(&sent);
     let sent = lens::planner::stored(&sent);
     state.create = Some(Create { plan, fields: sent, sent_at: context.now, unresolved: false });

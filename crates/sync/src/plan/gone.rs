@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Action, Context, FRESH_MS, GONE_APART_MS, Here, LISTS, Step, both::effective, millis};
+use super::{
+    Action, Context, FRESH_MS, GONE_APART_MS, Here, LISTS, Step, both::effective, millis, names,
+    sendable::sendable,
+};
 use crate::{
     lens::{self, Document, Field, SyncStamp, Value, same},
     state::TaskState,
@@ -89,7 +92,9 @@ fn edited_since_base(state: &TaskState, here: &Here, now: i64) -> bool {
     Field::ALL.into_iter().any(|field| {
         let base = state.base.get(&field).unwrap_or(&Value::Null);
         let local = effective(state, field, here.projection.fields.get(&field), rev, now).value;
-        !same(field, &local, base) && !state.is_own_echo(field, &local)
+        // What Planner cannot take was never in doubt, and a place in a list is no work that a deletion would undo.
+        let local = sendable(field, &local, base).value;
+        field != Field::Order && !same(field, &local, base) && !state.is_own_echo(field, &local)
     })
 }
 
@@ -99,7 +104,7 @@ fn recreate(old: TaskState, here: &Here, context: &Context<'_>, planner_id: Opti
     whole.extend(old.current.clone());
     whole.extend(here.projection.fields.clone());
     let stamp = SyncStamp { rev: context.rev.clone(), planner_id: String::new(), etag: String::new() };
-    let document = lens::render(&here.document, &whole).with_stamp(&stamp);
+    let document = lens::render_with(&here.document, &whole, &here.names).with_stamp(&stamp);
     let mut state = TaskState { dead_id: planner_id.clone(), expires: old.expires, ..TaskState::default() };
     state.remember_view(&context.rev, &whole, context.now);
     state.current = whole;
@@ -149,6 +154,7 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
 /// task by itself is no change.
 fn is_agreed(state: &TaskState, field: Field, value: &Value) -> bool {
     match state.base.get(&field) {
+        _ if field == Field::Order => true,
         Some(base) => same(field, value, base),
         None => match field {
             Field::Bucket | Field::Plan => true,
@@ -176,12 +182,16 @@ fn write_from_planner(
     let details = json.get("details").filter(|details| details.is_object());
     let imported = lens::import(&snapshot.id, json, details);
     let stamp = SyncStamp { rev: context.rev.clone(), planner_id, etag: remote.etag.clone() };
-    let document: Document = lens::render(&imported, &remote.fields).with_stamp(&stamp);
+    let names = names(&state, snapshot, context, None);
+    let document: Document = lens::render_with(&imported, &remote.fields, &names).with_stamp(&stamp);
     for (field, value) in &remote.fields {
         state.base.insert(*field, value.clone());
     }
     state.current.clone_from(&state.base);
-    let shown = lens::project(&document, None).map(|shown| shown.fields).unwrap_or_default();
+    let shown = lens::project_with(&document, None, &names).map(|shown| shown.fields).unwrap_or_default();
+    if let Some(Value::Set(keys)) = remote.fields.get(&Field::Labels) {
+        state.remember_labels(lens::own_labels(keys, &names));
+    }
     state.remember_view(&context.rev, &shown, context.now);
     state.failure = None;
     let downloaded: Vec<Field> = remote.fields.keys().copied().collect();

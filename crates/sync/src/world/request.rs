@@ -17,6 +17,11 @@ pub enum GraphRequest {
         /// Planner's id.
         planner_id: String,
     },
+    /// The users of one name: `GET /users` by principal name, mail address or display name.
+    FindUsers {
+        /// A name as documents write it.
+        name: String,
+    },
     /// `POST /planner/tasks`
     CreateTask {
         /// The task.
@@ -52,7 +57,7 @@ pub enum GraphRequest {
 impl GraphRequest {
     /// Whether it changes anything at Graph.
     pub fn is_write(&self) -> bool {
-        !matches!(self, Self::GetTask { .. } | Self::GetDetails { .. })
+        !matches!(self, Self::GetTask { .. } | Self::GetDetails { .. } | Self::FindUsers { .. })
     }
 }
 

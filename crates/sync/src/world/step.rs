@@ -1,6 +1,6 @@
 //! One task as the store knows it, and one step of it: what is read, and what is written all at once.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value as Json;
 
@@ -59,6 +59,11 @@ pub struct Snapshot {
     pub stamp_owner: Option<String>,
     /// Held tasks of our own application that no document claims (only read while a create is open).
     pub orphans: Vec<Json>,
+    /// Object ids of users by the names in the document, folded, as far as they were looked up; `None` = the directory
+    /// has no such user, or more than one.
+    pub users: BTreeMap<String, Option<String>>,
+    /// The directory did not answer for some of them.
+    pub users_unanswered: bool,
     /// All open creates (only read while this task has one).
     pub open_creates: Vec<OpenCreate>,
 }
@@ -116,6 +121,15 @@ pub struct RemoteCopy {
     pub left: Option<String>,
     /// The pair of ids is new: the maps are written.
     pub newly_mapped: bool,
+}
+
+/// What the directory said about a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundUser {
+    /// The name, folded.
+    pub name: String,
+    /// The one user of that name, as Graph sent it.
+    pub user: Option<Json>,
 }
 
 /// A mapping that ends.
@@ -202,6 +216,15 @@ pub enum Event {
     },
     /// A deletion that was overruled by an edit.
     Restored,
+    /// Part of the document is in Redis alone: Planner cannot take it.
+    LeftOut {
+        /// The field.
+        field: &'static str,
+        /// Stable code.
+        code: &'static str,
+        /// What was left out.
+        values: Vec<String>,
+    },
     /// The task waits for a person or an agent.
     Failed {
         /// Stable code.
@@ -260,6 +283,8 @@ pub struct Commit {
     pub expect_absent: bool,
     /// What is kept of a task that was deleted in Planner, unless something is kept of it already.
     pub tomb: Option<Document>,
+    /// What the directory said in this claim.
+    pub found_users: Vec<FoundUser>,
     /// What is said to the outside.
     pub events: Vec<Event>,
     /// What becomes of the claim.

@@ -3,13 +3,34 @@
 use std::collections::BTreeMap;
 
 use annika_sync::lens::{
-    Document, Field, Fields, Value, dates_in_order, import, planner, project, render, same, validate,
+    Document, DocumentError, Field, Fields, Projection, Value, dates_in_order, import, planner, project_with,
+    render_with, same, validate,
 };
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::samples::{UNKNOWN, document, fields, json, object};
+use super::samples::{UNKNOWN, document, fields, json, names, object};
 use super::{doc, percent, text};
+
+fn project(doc: &Document, base: Option<&Fields>) -> Result<Projection, DocumentError> {
+    project_with(doc, base, &names())
+}
+
+fn render(doc: &Document, target: &Fields) -> Document {
+    render_with(doc, target, &names())
+}
+
+/// True where the document has no way to say the field: a word or form of its own stands in the only place, or the
+/// field is one that documents have only of themselves.
+fn cannot_say(rendered: &Document, back: &Projection, field: Field) -> bool {
+    let own = matches!(field, Field::Priority | Field::Labels | Field::References | Field::Order);
+    let silent =
+        field == Field::Order && ["order", "orderHint"].iter().all(|name| rendered.get(name).is_none());
+    silent
+        || own
+            && !back.fields.contains_key(&field)
+            && back.unresolved.iter().any(|(other, _)| *other == field)
+}
 
 /// True if both sides say the same; a field that is not there counts as empty.
 fn agree(field: Field, a: Option<&Value>, b: Option<&Value>) -> bool {
@@ -24,13 +45,22 @@ fn has_short_ids(fields: &Fields) -> bool {
 /// What the documentation of PATCH says, applied to a resource.
 fn apply(resource: &mut Json, patch: &Json) {
     for (name, value) in patch.as_object().expect("an object") {
-        let open = matches!(name.as_str(), "assignments" | "checklist");
+        let open = matches!(name.as_str(), "assignments" | "checklist" | "appliedCategories" | "references");
         if !open {
             resource[name] = value.clone();
             continue;
         }
         for (key, entry) in value.as_object().expect("an open type") {
             let target = resource[name].as_object_mut().expect("an open type");
+            if let Some(set) = entry.as_bool() {
+                assert_ne!(target.contains_key(key), set, "changes something");
+                if set {
+                    drop(target.insert(key.clone(), json!(true)))
+                } else {
+                    drop(target.remove(key))
+                }
+                continue;
+            }
             if entry.is_null() {
                 assert!(target.remove(key).is_some(), "removes what is there");
                 continue;
@@ -41,7 +71,8 @@ fn apply(resource: &mut Json, patch: &Json) {
                     .is_some_and(|text| text.starts_with("#microsoft.graph.planner"))
             );
             let is_new = !target.contains_key(key);
-            assert_eq!(entry.get("orderHint"), is_new.then_some(&json!(" !")), "a hint for new entries only");
+            let hint = if name == "references" { "previewPriority" } else { "orderHint" };
+            assert_eq!(entry.get(hint), is_new.then_some(&json!(" !")), "a hint for new entries only");
             let slot = target.entry(key.clone()).or_insert(json!({}));
             for (member, value) in entry.as_object().expect("an entry") {
                 slot[member] = value.clone();
@@ -54,9 +85,10 @@ fn apply(resource: &mut Json, patch: &Json) {
 fn resources(fields: &Fields) -> (Json, Json) {
     let mut task = json!({
         "startDateTime": null, "dueDateTime": null, "percentComplete": 0, "priority": 5, "assignments": {},
+        "appliedCategories": {},
     });
     apply(&mut task, &planner::create_body(fields));
-    let mut details = json!({"description": "", "checklist": {}});
+    let mut details = json!({"description": "", "checklist": {}, "references": {}});
     let (_, body) = planner::patch_bodies(fields, &planner::fields(&task, Some(&details)));
     apply(&mut details, &body.unwrap_or(json!({})));
     (task, details)
@@ -96,7 +128,7 @@ proptest! {
         for base in bases {
             let back = project(&rendered, base).expect("still readable");
             for (field, value) in &target {
-                if *field == Field::Priority && back.unresolved.iter().any(|(field, _)| *field == Field::Priority) {
+                if cannot_say(&rendered, &back, *field) {
                     continue;
                 }
                 let got = back.fields.get(field);
@@ -156,7 +188,7 @@ proptest! {
         let rendered = render(&before, &target);
         let back = project(&rendered, None).expect("still readable");
         for (field, value) in &target {
-            if *field == Field::Priority && back.unresolved.iter().any(|(field, _)| *field == Field::Priority) {
+            if cannot_say(&rendered, &back, *field) {
                 continue;
             }
             let got = back.fields.get(field);
@@ -187,6 +219,10 @@ proptest! {
         let got = planner::fields(&task, Some(&details));
         let stored = planner::stored(&target);
         for (field, value) in &target {
+            if *field == Field::Order && !got.contains_key(field) {
+                prop_assert!(!matches!(value, Value::Text(hint) if hint.ends_with('!')), "only a place is sent");
+                continue;
+            }
             prop_assert!(agree(*field, got.get(field), Some(&stored[field])), "{:?}", field);
             let moved_to_other_date = matches!(field, Field::Start | Field::Due);
             prop_assert!(moved_to_other_date || got.get(field) == Some(&stored[field]), "{:?} is stored exactly", field);
@@ -202,6 +238,9 @@ proptest! {
         let (mut task, mut details) = resources(&remote);
         let remote = planner::fields(&task, Some(&details));
         let plan = changes.remove(&Field::Plan);
+        if !matches!(changes.get(&Field::Order), Some(Value::Text(hint)) if hint.ends_with('!')) {
+            changes.remove(&Field::Order);
+        }
         let (for_task, for_details) = planner::patch_bodies(&changes, &remote);
         apply(&mut task, &for_task.clone().unwrap_or(json!({})));
         apply(&mut details, &for_details.clone().unwrap_or(json!({})));
@@ -214,7 +253,7 @@ proptest! {
             if remote.get(field).is_some_and(|remote| same(*field, remote, value)) {
                 let body = if field.is_details() { &for_details } else { &for_task };
                 let names = ["title", "percentComplete", "priority", "startDateTime", "dueDateTime", "bucketId", "planId",
-                    "assignments", "description", "checklist"];
+                    "assignments", "description", "checklist", "appliedCategories", "references", "orderHint"];
                 let at = Field::ALL.iter().position(|other| other == field).expect("a field");
                 prop_assert!(body.as_ref().is_none_or(|body| body.get(names[at]).is_none()), "{:?} is sent in vain", field);
             }
@@ -231,6 +270,8 @@ proptest! {
         task["id"] = json!("01gzSlKkIUSUl6DF_EilrmQAKDhh");
         let fields = planner::fields(&task, Some(&details));
         let imported = import("planner-01gzSlKkIUSUl6DF_EilrmQAKDhh", &task, Some(&details));
+        let labels = fields.get(&Field::Labels).cloned().unwrap_or(Value::Null);
+        let imported = render(&imported, &Fields::from([(Field::Labels, labels)]));
         let said = project(&imported, Some(&fields)).expect("readable");
         for field in Field::ALL {
             if field == Field::Title && !fields.contains_key(&field) {
@@ -262,7 +303,8 @@ proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,40}", value in json()) {
         let _ = Document::parse(text.as_bytes());
-        for name in ["title", "percent_complete", "due_date", "assigned_to", "checklist_items", "priority", "_sync"] {
+        for name in ["title", "percent_complete", "due_date", "assigned_to", "checklist_items", "priority", "_sync",
+            "labels", "applied_categories", "references", "order"] {
             let document = doc(&json!({name: value}).to_string());
             let said = project(&document, None);
             let problems = validate(&document);

@@ -259,7 +259,7 @@ fn an_imported_task_has_the_predecessors_members() {
         got,
         json!({
             "id": "planner-01gzSlKkIUSUl6DF_EilrmQAKDhh", "title": "Review", "status": "in_progress",
-            "percent_complete": 0.29, "priority": "urgent", "assigned_to": [ADELE], "start_date": null,
+            "percent_complete": 0.29, "priority": "urgent", "assigned_to": [ADELE], "start_date": null, "order": "85",
             "due_date": "2025-10-24", "description": "text",
             "checklist_items": [
                 {"id": "5c2a1f36-0f5e-4b7c-8f4e-7d0a4be1b1aa", "title": "first", "checked": false},

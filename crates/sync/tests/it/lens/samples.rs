@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use annika_sync::lens::{ChecklistItem, Field, Fields, Value};
+use annika_sync::lens::{Categories, ChecklistItem, Field, Fields, Names, Reference, Value};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
@@ -18,7 +18,7 @@ const GUIDS: [&str; 4] = [
 ];
 
 /// Member names that belong to the lens, with texts that their writers use.
-const KNOWN: [(&str, &[&str]); 19] = [
+const KNOWN: [(&str, &[&str]); 25] = [
     ("title", &[r#""Ship it""#, r#""Sh\u0069p it""#, r#"" ""#, "null", r#""Größe \"x\"""#]),
     ("name", &[r#""A name""#, "7"]),
     ("percent_complete", &["0.29", "1.0", "1", "0", "50", "2.9e-1", "null", "0.005", "99.6"]),
@@ -57,7 +57,50 @@ const KNOWN: [(&str, &[&str]); 19] = [
     ),
     ("description", &[r#""""#, r#""two\r\nlines""#, "null", r#""text""#]),
     ("notes", &[r#""a note""#, "[1]"]),
+    (
+        "labels",
+        &[
+            "[]",
+            "null",
+            r#"["Red team", "category3","urgent"]"#,
+            r#""blue""#,
+            r#"[ "RED TEAM","Red team", 7 ]"#,
+            r#"["category9"]"#,
+        ],
+    ),
+    (
+        "applied_categories",
+        &["{}", r#"{"category1":true,"category2":false}"#, r#"{"@odata.type":"x","Blue":true,"what":true}"#],
+    ),
+    ("appliedCategories", &[r#"{ "category3" : true }"#, "null", r#"["Red team"]"#]),
+    (
+        "references",
+        &[
+            "[]",
+            "null",
+            r#"["https://contoso.com/a.b?c=1%20#d"]"#,
+            r#"[{"url":"https://contoso.com/x","alias":"X","type":"Word","pinned":1.0},"mailto:a@b.c", "no link", ""]"#,
+            r#"{"https%3A//contoso%2Ecom/x":{"alias":"X","previewPriority":"8585PK"},"https%3A//gone":null}"#,
+            r#"{"https://contoso.com/x":{"type":"Pdf"},"https://contoso.com/y":true}"#,
+            r#"7"#,
+        ],
+    ),
+    ("order", &[r#""8585""#, r#"" 8585!""#, "3", "null", r#""""#]),
+    ("orderHint", &[r#""8585""#, r#""8584""#]),
 ];
+
+/// What names stand for in the samples. Two categories have one name, one is called like another's key, some have
+/// none.
+pub fn names() -> Names {
+    let named =
+        [("category1", "Red team"), ("category2", "Blue"), ("category3", "blue"), ("category4", "category9")];
+    let categories = named.into_iter().map(|(key, name)| (key.to_owned(), name.to_owned())).collect();
+    Names {
+        categories: Some(std::sync::Arc::new(Categories::from_names(categories))),
+        users: BTreeMap::from([("alice@contoso.com".to_owned(), NESTOR.to_owned())]),
+        ..Names::default()
+    }
+}
 
 const CHECKLISTS: [&str; 8] = [
     "[]",
@@ -71,12 +114,11 @@ const CHECKLISTS: [&str; 8] = [
 ];
 
 /// Members that are none of the lens's business, with number and text spellings that must survive.
-pub const UNKNOWN: [(&str, &str); 8] = [
+pub const UNKNOWN: [(&str, &str); 7] = [
     ("id", r#""agent-task-1""#),
     ("account", "123456789012345678901"),
     ("weight", "1.0"),
     ("epsilon", "1e-7"),
-    ("labels", "[]"),
     ("nested", r#"{ "z" : 1, "a":[ {} , 2.50 ] }"#),
     ("created_by", r#""\u00e9\/x""#),
     ("huge", "1e999"),
@@ -152,6 +194,23 @@ fn checklist() -> impl Strategy<Value = Value> {
     )
 }
 
+fn references() -> impl Strategy<Value = Value> {
+    let urls = ["https://contoso.com/x", "https://contoso.com/a.b?c=1%20#d", "mailto:a@b.c", "https://gone"];
+    let says = (select(&["", "X", "ü"][..]), select(&["Other", "Word", "Pdf"][..]));
+    (subsequence(urls.to_vec(), 0..=4), vec(says, 4)).prop_map(|(urls, says)| {
+        let links = urls.into_iter().zip(says).map(|(url, (alias, kind))| {
+            let link = Reference { alias: Some(alias.to_owned()), kind: Some(kind.to_owned()), key: None };
+            (url.to_owned(), link)
+        });
+        Value::References(links.collect())
+    })
+}
+
+fn labels() -> impl Strategy<Value = Value> {
+    let keys = vec!["category1", "category2", "category3", "category4", "category9", "category25"];
+    subsequence(keys, 0..=6).prop_map(|keys| Value::Set(keys.into_iter().map(str::to_owned).collect()))
+}
+
 fn priority() -> impl Strategy<Value = Value> {
     (0..14i64).prop_map(|number| match number {
         0..=10 => Value::Number(number),
@@ -174,8 +233,9 @@ pub fn fields() -> impl Strategy<Value = Fields> {
         one_of(&["", "text", "two\nlines", "two\r\nlines"]),
         checklist(),
     );
-    (values, any::<u16>()).prop_map(|((a, b, c, d, e, f, g, h, i, j), mask)| {
-        let values = [a, b, c, d, e, f, g, h, i, j].map(|value| match value {
+    let more = (labels(), references(), one_of(&["8585", " 8585!", "8584 !"]));
+    (values, more, any::<u16>()).prop_map(|((a, b, c, d, e, f, g, h, i, j), (k, l, m), mask)| {
+        let values = [a, b, c, d, e, f, g, h, i, j, k, l, m].map(|value| match value {
             Value::Text(text) if text.is_empty() => Value::Null,
             value => value,
         });

@@ -3,10 +3,10 @@
 //! After a PATCH the bench reads Planner's side again, as the engine does when an answer did not come, and a
 //! create is explained by the list. So it needs nothing of the engine, and the own-echo rules are always in use.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use annika_sync::{
-    lens::{self, Document, Field, Fields, project},
+    lens::{self, Document, Field, Fields, Names, project_with},
     plan::{Action, Context, Step, observe, plan},
     state::{Gone, TaskState},
     world::{Event, Local, OpenCreate, Plans, Snapshot},
@@ -36,6 +36,10 @@ pub struct Bench {
     pub stamp_owner: Option<String>,
     pub orphans: Vec<Json>,
     pub open_creates: Vec<OpenCreate>,
+    /// What the directory said in this claim, and whom it knows.
+    pub users: BTreeMap<String, Option<String>>,
+    pub directory: BTreeMap<String, String>,
+    pub lookups: u32,
     pub events: Vec<Event>,
     pub document_writes: u32,
     pub graph_writes: u32,
@@ -49,12 +53,7 @@ impl Bench {
         Self {
             now: START,
             planner: Planner::new(true),
-            plans: Plans {
-                synced: vec![PLAN.into()],
-                default: Some(PLAN.into()),
-                unread: false,
-                problems: Vec::new(),
-            },
+            plans: Plans { synced: vec![PLAN.into()], default: Some(PLAN.into()), ..Plans::default() },
             id: id.into(),
             doc: None,
             expires: false,
@@ -68,6 +67,9 @@ impl Bench {
             stamp_owner: None,
             orphans: Vec::new(),
             open_creates: Vec::new(),
+            users: BTreeMap::new(),
+            directory: BTreeMap::new(),
+            lookups: 0,
             events: Vec::new(),
             document_writes: 0,
             graph_writes: 0,
@@ -189,6 +191,8 @@ impl Bench {
             orphans: self.orphans.clone(),
             open_creates: self.open_creates.clone(),
             waited_ms: None,
+            users: self.users.clone(),
+            users_unanswered: false,
         }
     }
 
@@ -244,6 +248,13 @@ impl Bench {
         match action {
             Action::Finish | Action::Wait(_) => {}
             Action::Get { task, details } => self.read(*task, *details),
+            Action::FindUsers { names } => {
+                for name in names.iter().map(|name| lens::folded(name)) {
+                    self.lookups += 1;
+                    let id = self.directory.get(&name).cloned();
+                    self.users.insert(name, id);
+                }
+            }
             Action::Create { body } => {
                 self.creates += 1;
                 let json = self.planner.create(body, By::App, self.now);
@@ -316,7 +327,12 @@ impl Bench {
     /// What the document says.
     pub fn local_fields(&self) -> Fields {
         let document = Document::parse(self.doc.as_deref().expect("a document")).expect("readable");
-        project(&document, Some(&self.state.base)).expect("readable").fields
+        let names = Names {
+            categories: self.plans.categories.get(PLAN).cloned(),
+            former: self.state.labels.clone(),
+            users: self.directory.clone(),
+        };
+        project_with(&document, Some(&self.state.base), &names).expect("readable").fields
     }
 
     /// What Planner says.

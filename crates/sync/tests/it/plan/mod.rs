@@ -5,5 +5,6 @@ mod create;
 mod existence;
 mod explain;
 mod failures;
+mod fields;
 mod merge;
 mod random;

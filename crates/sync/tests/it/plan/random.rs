@@ -1,8 +1,8 @@
 //! Random histories of one task: fixed point, agreement, no loss, and a second run that does nothing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use annika_sync::{plan::Action, state::TaskState, world::Event};
+use annika_sync::{lens::Categories, plan::Action, state::TaskState, world::Event};
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value as Json, json};
 
@@ -169,6 +169,11 @@ impl Play {
                 doc["percentComplete"] = percent.into();
                 doc["assigned_to"] = json!([PEOPLE[who]]);
                 doc["due_date"] = format!("2025-12-{day:02}").into();
+                doc["labels"] = LABELS[..usize::from(day) % LABELS.len()].iter().copied().collect();
+                doc["references"] = LINKS[..percent as usize % LINKS.len()].iter().copied().collect();
+                if day % 4 == 0 {
+                    doc["order"] = format!(" {day}!").into();
+                }
                 self.store(&read, doc);
             }
             Op::Person { field } if self.in_planner() => {
@@ -185,9 +190,17 @@ impl Play {
             }
             Op::PersonPlain { percent, who, day } if self.in_planner() => {
                 let body = json!({"percentComplete": percent, "dueDateTime": format!("2025-12-{day:02}T15:00:00Z"),
-                    "assignments": {PEOPLE[who]: {"orderHint": " !"}}});
+                    "assignments": {PEOPLE[who]: {"orderHint": " !"}}, "orderHint": " !",
+                    "appliedCategories": {format!("category{}", 1 + day % 3): percent % 2 == 0}});
                 let (id, now) = (self.bench.planner_id(), self.bench.now);
                 self.bench.planner.edit(&id, &body, now);
+                let alias = json!({"alias": format!("{day}"), "type": "Word"});
+                let link = if who == 0 { Json::Null } else { alias };
+                self.bench.planner.edit_details(
+                    &id,
+                    &json!({"references": {"https%3A//a%2Eb/1": link}}),
+                    now,
+                );
             }
             Op::PersonClears if self.in_planner() => {
                 let assignments = self.bench.task()["assignments"].clone();
@@ -303,9 +316,16 @@ impl Play {
     }
 }
 
+/// Of these the first is no category of the plan.
+const LABELS: [&str; 4] = ["no such", "Red team", "category3", "blue"];
+const LINKS: [&str; 3] = ["https://a.b/1", "https://a.b/2?x=%20", "no link"];
+
 fn play(ops: &[Op], details_move_task: bool) -> Result<(), TestCaseError> {
     let mut bench = Bench::new("agent-task-1");
     bench.planner.details_move_task = details_move_task;
+    let names = [("category1", "Red team"), ("category2", "Blue")];
+    let names = names.into_iter().map(|(key, name)| (key.to_owned(), name.to_owned())).collect();
+    bench.plans.categories.insert(PLAN.to_owned(), Arc::new(Categories::from_names(names)));
     let mut play =
         Play { bench, oracle: Oracle::default(), read: None, next: 0, deleted: false, state_lost: false };
     play.store(&json!({}), json!({"title": "title-0", "bucket_id": "bucket_id-0", "plan_id": PLAN}));
