@@ -149,7 +149,13 @@ async fn a_late_request_takes_effect_after_its_client_has_left() {
 async fn a_persons_edit_slips_in_before_a_write() {
     let graph = Graph::start().await;
     let control = graph.sim.control();
-    let edit = |body: Option<Value>| Effect::Edit { user: None, task: seed::TASK.into(), body };
+    let edit = |body: Option<Value>| Effect::Edit {
+        user: None,
+        task: seed::TASK.into(),
+        body,
+        details: None,
+        when: When::Before,
+    };
     let tag = graph.get(&path()).await.etag();
     control.fault(Fault::on("/tasks/", edit(Some(json!({"title": "hers"})))).method("PATCH")).unwrap();
     assert_eq!(graph.patch(&path(), &tag, json!({"title": "ours"})).await.status, 409);
