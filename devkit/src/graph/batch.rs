@@ -47,7 +47,7 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, caller: &Cal
         };
         match outcome {
             Outcome::Answer(answer) => {
-                inner.close(seq, Some(answer.status));
+                inner.close(seq, Some(&answer));
                 statuses.insert(item.id.clone(), answer.status);
                 waits.extend(answer.waits.iter().cloned());
                 slow_ms = slow_ms.max(answer.slow_ms);

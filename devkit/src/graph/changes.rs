@@ -91,6 +91,12 @@ impl Changes {
         self.kept.push_back(change);
     }
 
+    /// Leaves a number out, and returns it: every token from before is told apart from those to come.
+    pub fn skip(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
     /// The number of the newest.
     pub fn last(&self) -> u64 {
         self.last
@@ -98,7 +104,7 @@ impl Changes {
 
     /// The changes of a plan after number `seq`; `None` if some of them are no longer kept.
     pub fn since(&self, plan: &str, seq: u64) -> Option<Vec<&Change>> {
-        let first = self.last - self.kept.len() as u64;
+        let first = self.kept.front().map_or(0, |change| change.seq - 1);
         (seq >= first && seq <= self.last)
             .then(|| self.kept.iter().filter(|change| change.seq > seq && change.plan == plan).collect())
     }

@@ -176,14 +176,14 @@ async fn process(inner: Arc<Inner>, received: Received) -> Outcome {
     SimClock::sleep(latency / 2).await;
     let outcome = carry_out(&inner, &received, caller, seq, is_batch, effect).await;
     SimClock::sleep(latency - latency / 2).await;
-    let status = match &outcome {
-        Outcome::Answer(answer) => Some(answer.status),
+    let answer = match &outcome {
+        Outcome::Answer(answer) => Some(answer),
         Outcome::Close | Outcome::Reset | Outcome::Silence => None,
     };
-    if let Outcome::Answer(answer) = &outcome {
+    if let Some(answer) = answer {
         inner.hold(&answer.waits);
     }
-    inner.close(seq, status);
+    inner.close(seq, answer);
     outcome
 }
 
@@ -310,8 +310,7 @@ async fn tokens(inner: &Arc<Inner>, received: &Received) -> Option<Outcome> {
             | Effect::Throttle { .. }),
         ) => {
             let outcome = strike(inner, received, effect, true);
-            let status = if let Outcome::Answer(answer) = &outcome { Some(answer.status) } else { None };
-            inner.close(seq, status);
+            inner.close(seq, if let Outcome::Answer(answer) = &outcome { Some(answer) } else { None });
             return Some(outcome);
         }
         _ => {}
@@ -336,7 +335,7 @@ async fn tokens(inner: &Arc<Inner>, received: &Received) -> Option<Outcome> {
             _ => Answer { status: 405, ..Answer::default() },
         }
     };
-    inner.close(seq, Some(answer.status));
+    inner.close(seq, Some(&answer));
     Some(Outcome::Answer(answer))
 }
 

@@ -226,9 +226,12 @@ impl Inner {
     }
 
     /// Closes an entry with what was answered; `None` if the connection was closed instead.
-    pub fn close(&self, seq: u64, status: Option<u16>) {
+    pub fn close(&self, seq: u64, answer: Option<&Answer>) {
         let at_ms = self.clock.elapsed_ms();
-        self.state().journal.close(seq, at_ms, status);
+        let code = answer.and_then(|answer| answer.body.as_ref()?.pointer("/error/code")?.as_str());
+        let mut state = self.state();
+        state.journal.update(seq, |entry| entry.code = code.map(str::to_owned));
+        state.journal.close(seq, at_ms, answer.map(|answer| answer.status));
     }
 
     /// The fault that a call meets, noted in its entry.
@@ -271,9 +274,7 @@ impl Inner {
 
     /// Notes in the journal what an operation did.
     pub fn record(&self, seq: u64, answer: &Answer) {
-        let code = answer.body.as_ref().and_then(|body| body.pointer("/error/code")?.as_str());
         self.state().journal.update(seq, |entry| {
-            entry.code = code.map(str::to_owned);
             entry.etag.clone_from(&answer.etag);
             entry.id.clone_from(&answer.id);
             entry.committed = answer.committed;
@@ -356,7 +357,7 @@ impl Inner {
         let answer = self.operate(&received, &Caller::trusted(actor.clone()), None);
         self.record(seq, &answer);
         self.check_answer(&received, &answer, None);
-        self.close(seq, Some(answer.status));
+        self.close(seq, Some(&answer));
         answer
     }
 

@@ -101,6 +101,6 @@ impl Control {
     /// Makes every delta token that is out too old.
     pub fn expire_delta_tokens(&self) {
         let mut state = self.inner.state();
-        state.rules.delta_floor = state.store.changes.last() + 1;
+        state.rules.delta_floor = state.store.changes.skip();
     }
 }

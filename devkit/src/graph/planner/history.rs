@@ -37,13 +37,12 @@ pub(super) fn items(context: &Context<'_>, call: &Call, plan: &str) -> Result<An
         .map(|change| Value::Object(item(change, &asked)))
         .collect();
     value.reverse();
-    Ok(Answer::json(
-        200,
-        json!({
-            "@odata.context": format!("{}/$metadata#planner/plans('{plan}')/historyItems", context.base),
-            "value": value,
-        }),
-    ))
+    let body = json!({
+        "@odata.context": format!("{}/$metadata#planner/plans('{plan}')/historyItems", context.base),
+        "value": value,
+    });
+    // The published slice does not hold this path: there is nothing to check it against.
+    Ok(Answer { scripted: true, ..Answer::json(200, body) })
 }
 
 fn item(change: &Change, asked: &[&str]) -> Map<String, Value> {

@@ -65,7 +65,8 @@ pub(super) fn one(context: &Context<'_>, call: &Call, kind: Kind, id: &str) -> R
     let of_task = !matches!(kind, Kind::Plan | Kind::PlanDetails | Kind::Bucket);
     let shown = if of_task {
         let there = |task: &&Task| view.created.is_none_or(|at| task.made_ms <= at);
-        let gone = || view.deleted.and_then(|at| store.deleted_since(at).find(|task| task.id() == id));
+        let gone =
+            || view.deleted.and_then(|at| store.deleted_since(at).filter(there).find(|task| task.id() == id));
         store.tasks.get(id).filter(there).or_else(gone).map(|task| part(task, kind))
     } else {
         store.find(kind, id)
