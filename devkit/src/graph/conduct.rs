@@ -17,6 +17,10 @@ use super::{
 /// room, or given a permission.
 const PATIENCE_MS: u64 = 60_000;
 
+/// What arrives so soon after the answer that asked to wait was on its way already, or its sender had no time to read
+/// it; milliseconds.
+const UNDER_WAY_MS: u64 = 500;
+
 /// The rule that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,8 +78,11 @@ pub fn breaches(journal: &[Entry]) -> Vec<Breach> {
                 what,
             });
         };
-        if entry.early {
-            add(Rule::RetryAfter, "sent inside the time of a Retry-After".to_owned());
+        if let Some(told) = entry.told_ms.filter(|told| *told > UNDER_WAY_MS) {
+            add(
+                Rule::RetryAfter,
+                format!("sent inside the time of a Retry-After, {told} ms after it was said"),
+            );
         }
         if entry.kind == EntryKind::Batch {
             continue;

@@ -62,6 +62,9 @@ pub struct Entry {
     pub code: Option<String>,
     /// Whether it came while a `Retry-After` told the client to wait.
     pub early: bool,
+    /// If so, how long ago that was said, in milliseconds.
+    #[serde(default)]
+    pub told_ms: Option<u64>,
     /// The fault that it met.
     pub fault: Option<String>,
     /// Whether a write took effect, answered or not.

@@ -39,12 +39,12 @@ pub(super) struct State {
     pub latency: Duration,
     pub offline: bool,
     pub beta: bool,
-    /// Until when applications were told to wait, by `Retry-After` of an HTTP answer.
-    pub wait_until_ms: u64,
+    /// When applications were told to wait, and until when, by `Retry-After` of an HTTP answer.
+    pub wait: (u64, u64),
     /// Until when a throttle is on, and how long one lasts, in milliseconds.
     pub throttle: Option<(u64, u64)>,
     /// The same for items of batches, by method and path.
-    pub item_wait: HashMap<(String, String), u64>,
+    pub item_wait: HashMap<(String, String), (u64, u64)>,
 }
 
 /// Everything that the server's tasks share.
@@ -136,7 +136,7 @@ impl Inner {
             latency: options.latency,
             offline: false,
             beta: options.beta,
-            wait_until_ms: 0,
+            wait: (0, 0),
             throttle: None,
             item_wait: HashMap::new(),
         };
@@ -192,15 +192,15 @@ impl Inner {
         let at_ms = self.clock.elapsed_ms();
         let mut state = self.state();
         let app = !matches!(actor, Some(Actor::Person(_)));
-        let early = app
-            && match kind {
-                EntryKind::Item => {
-                    let place = (received.method.clone(), received.path.clone());
-                    state.item_wait.get(&place).is_some_and(|until| at_ms < *until)
-                }
-                EntryKind::Token => false,
-                _ => at_ms < state.wait_until_ms,
-            };
+        let told = match kind {
+            EntryKind::Item => {
+                let place = (received.method.clone(), received.path.clone());
+                state.item_wait.get(&place).copied()
+            }
+            EntryKind::Token => None,
+            _ => Some(state.wait),
+        };
+        let told = told.filter(|(_, until)| app && at_ms < *until);
         state.journal.open(Entry {
             seq: 0,
             at_ms,
@@ -219,7 +219,8 @@ impl Inner {
             item: item.map(|(_, id)| id.to_owned()),
             body: journal::digest(&received.body),
             code: None,
-            early,
+            early: told.is_some(),
+            told_ms: told.map(|(from, _)| at_ms.saturating_sub(from)),
             fault: None,
             committed: false,
         })

@@ -81,10 +81,10 @@ impl Inner {
         for wait in waits {
             let until = now + wait.ms;
             match &wait.item {
-                None => state.wait_until_ms = until,
+                None => state.wait = (now, until),
                 Some(place) => {
-                    state.item_wait.retain(|_, until| *until > now);
-                    state.item_wait.insert(place.clone(), until);
+                    state.item_wait.retain(|_, (_, until)| *until > now);
+                    state.item_wait.insert(place.clone(), (now, until));
                 }
             }
         }

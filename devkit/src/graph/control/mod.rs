@@ -190,7 +190,7 @@ impl Control {
                 ..Rules::default()
             };
             state.entra.roles = APP_ROLES.map(str::to_owned).to_vec();
-            state.wait_until_ms = 0;
+            state.wait = (0, 0);
             state.throttle = None;
             state.item_wait.clear();
             state.entra.refusal = None;

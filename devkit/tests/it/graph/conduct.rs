@@ -56,6 +56,9 @@ async fn each_rule_finds_its_breach() {
     graph.sim.control().fault(Fault::on("/tasks/", Effect::status_retry(429, 30))).unwrap();
     graph.get(&path()).await;
     graph.get(&path()).await;
+    assert_eq!(rules(&graph)[5..], [], "it may have been on its way");
+    graph.sim.control().advance(std::time::Duration::from_secs(1));
+    graph.get(&path()).await;
     assert_eq!(rules(&graph)[5..], [Rule::RetryAfter]);
     let told = graph.sim.control().breaches().pop().unwrap().to_string();
     assert!(told.contains("inside the time of a Retry-After"), "{told}");
