@@ -100,8 +100,8 @@ impl GraphError {
 pub struct Wait {
     /// Method and path of the item that is to wait; `None` for everything.
     pub item: Option<(String, String)>,
-    /// How long, in seconds.
-    pub seconds: u64,
+    /// How long, in milliseconds.
+    pub ms: u64,
 }
 
 /// What one operation answers, by itself or as an item of a batch.
@@ -125,6 +125,10 @@ pub struct Answer {
     pub scripted: bool,
     /// What its `Retry-After` headers ask for, those of a batch's items included.
     pub waits: Vec<Wait>,
+    /// A refusal that has headers of its own; it becomes the body.
+    pub refusal: Option<Box<GraphError>>,
+    /// Over how many milliseconds the body is sent.
+    pub slow_ms: u64,
 }
 
 impl Answer {

@@ -7,11 +7,13 @@ use serde_json::{Map, Value, json};
 use super::{
     answer::{Answer, GraphError},
     clock::SimClock,
+    entra::Caller,
     fault::{Effect, Sight},
     http::{Outcome, finish, strike},
     journal::EntryKind,
     planner::Actor,
     simulator::{Inner, Received},
+    switches::BatchThrottle,
 };
 
 const MOST_ITEMS: usize = 20;
@@ -24,7 +26,7 @@ struct Item {
 }
 
 /// Carries out a batch. Answers come in any order. A lost connection loses the whole batch's answer.
-pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Actor, batch: u64) -> Outcome {
+pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, caller: &Caller, batch: u64) -> Outcome {
     let items = match read(outer) {
         Ok(items) => items,
         Err(error) => return Outcome::Answer(inner.refuse(&error, outer)),
@@ -32,22 +34,23 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
     let mut statuses: BTreeMap<String, u16> = BTreeMap::new();
     let mut responses = Vec::new();
     let mut end = None;
-    let mut waits = Vec::new();
+    let (mut waits, mut slow_ms) = (Vec::new(), 0);
     for item in &items {
-        let seq = inner.note(&item.received, EntryKind::Item, Some(actor), Some((batch, &item.id)));
+        let seq = inner.note(&item.received, EntryKind::Item, Some(&caller.actor), Some((batch, &item.id)));
         let failed = item.depends_on.iter().any(|id| statuses.get(id).is_none_or(|status| *status >= 400));
         let outcome = if failed {
             let error =
                 GraphError::new(424, "FailedDependency", "A request that this one depends on failed.");
             Outcome::Answer(inner.refuse(&error, &item.received))
         } else {
-            one(inner, item, actor, seq).await
+            one(inner, item, caller, seq).await
         };
         match outcome {
             Outcome::Answer(answer) => {
-                inner.close(seq, Some(answer.status));
+                inner.close(seq, Some(&answer));
                 statuses.insert(item.id.clone(), answer.status);
                 waits.extend(answer.waits.iter().cloned());
+                slow_ms = slow_ms.max(answer.slow_ms);
                 responses.push(response(&item.id, answer));
             }
             other => {
@@ -66,20 +69,30 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, outer: &Received, actor: &Acto
             responses.swap(last, other);
         }
     }
-    Outcome::Answer(Answer { waits, ..Answer::json(200, json!({"responses": responses})) })
+    Outcome::Answer(Answer { waits, slow_ms, ..Answer::json(200, json!({"responses": responses})) })
 }
 
-async fn one(inner: &Arc<Inner>, item: &Item, actor: &Actor, seq: u64) -> Outcome {
+async fn one(inner: &Arc<Inner>, item: &Item, caller: &Caller, seq: u64) -> Outcome {
     let received = &item.received;
     inner.check_request(received, Some(&item.id));
-    let person = matches!(actor, Actor::Person(_));
+    let person = matches!(caller.actor, Actor::Person(_));
     let sight = Sight { method: &received.method, path: &received.path, item: true, person, graph: true };
     let effect = inner.strike(seq, sight);
+    let mut behind = None;
     match &effect {
         Some(Effect::Late { ms }) => SimClock::sleep(Duration::from_millis(*ms)).await,
-        Some(Effect::Edit { user, task, body }) => inner.edit(user.as_deref(), task, body.as_ref()),
+        Some(Effect::Stale { ms }) => behind = Some(*ms),
+        Some(effect @ Effect::Edit { .. }) if !effect.after() => inner.edit(effect),
         Some(effect) if !effect.after() => return strike(inner, received, effect, true),
         _ => {}
+    }
+    let by_item = inner.state().rules.switches.batch_throttle == BatchThrottle::Items;
+    if by_item
+        && !person
+        && let Some(answer) = inner.throttled(received, true)
+    {
+        inner.state().findings.checked.scripted += 1;
+        return Outcome::Answer(answer);
     }
     let answer = if item.untyped_body {
         inner.refuse(
@@ -89,7 +102,7 @@ async fn one(inner: &Arc<Inner>, item: &Item, actor: &Actor, seq: u64) -> Outcom
     } else if received.path.to_ascii_lowercase().contains("/$batch") {
         inner.refuse(&GraphError::bad_request("A batch cannot hold a batch."), received)
     } else {
-        inner.operate(received, actor)
+        inner.operate(received, caller, behind)
     };
     inner.record(seq, &answer);
     finish(inner, received, Outcome::Answer(answer), effect.as_ref(), Some(&item.id))

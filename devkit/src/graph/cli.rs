@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{GraphOptions, GraphSimulator, Seed, seed};
+use super::{
+    GraphOptions, GraphSimulator, Seed, seed,
+    switches::{self, Switches},
+};
 
 /// How `annika-dev graph` starts the simulator.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,6 +31,12 @@ pub struct GraphArgs {
     /// Start without Microsoft's example plan.
     #[arg(long)]
     pub empty: bool,
+    /// Print the points that no published text settles, with their possible values, and end.
+    #[arg(long)]
+    pub switches: bool,
+    /// Set such points: `name=value,name=value`.
+    #[arg(long = "set", env = "ANNIKA_GRAPH_SWITCHES", value_parser = Switches::parse, default_value = "")]
+    pub set: Switches,
 }
 
 impl From<&GraphArgs> for GraphOptions {
@@ -40,6 +49,7 @@ impl From<&GraphArgs> for GraphOptions {
             page_size: args.page_size,
             seed: args.seed,
             data: if args.empty { Seed::default() } else { seed::example() },
+            switches: args.set,
             ..Self::default()
         }
     }
@@ -47,6 +57,10 @@ impl From<&GraphArgs> for GraphOptions {
 
 /// Runs the simulator and prints the settings that point a client at it.
 pub async fn run(args: GraphArgs) -> anyhow::Result<()> {
+    if args.switches {
+        print!("{}", switches::table());
+        return Ok(());
+    }
     let options = GraphOptions::from(&args);
     let checked = options.oracles.is_some();
     let mut simulator = GraphSimulator::start(options).await?;

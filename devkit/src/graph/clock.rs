@@ -11,6 +11,7 @@ pub struct SimClock {
     start: Instant,
     start_ms: i64,
     offset_ms: AtomicI64,
+    skew_ms: AtomicI64,
 }
 
 impl SimClock {
@@ -21,6 +22,7 @@ impl SimClock {
             start: Instant::now(),
             start_ms: jiff::Timestamp::now().as_millisecond(),
             offset_ms: AtomicI64::new(0),
+            skew_ms: AtomicI64::new(0),
         }
     }
 
@@ -32,7 +34,10 @@ impl SimClock {
 
     /// Milliseconds since 1970-01-01T00:00:00Z.
     pub fn now_ms(&self) -> i64 {
-        self.start_ms.saturating_add(i64::try_from(self.elapsed_ms()).unwrap_or(i64::MAX))
+        let skew = self.skew_ms.load(Ordering::Relaxed);
+        self.start_ms
+            .saturating_add(i64::try_from(self.elapsed_ms()).unwrap_or(i64::MAX))
+            .saturating_add(skew)
     }
 
     /// The time as Graph writes it in entities, to a ten-millionth of a second.
@@ -49,6 +54,17 @@ impl SimClock {
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.offset_ms.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Lets the service's clock go before (or, negative, after) the machine's by so many milliseconds. Nothing ages
+    /// by it: only what the service says the time is changes.
+    pub fn skew(&self, ms: i64) {
+        self.skew_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// How far the service's clock is before the machine's, in milliseconds.
+    pub fn skew_ms(&self) -> i64 {
+        self.skew_ms.load(Ordering::Relaxed)
     }
 
     /// Waits on the machine's clock: latency and delays are real.

@@ -10,7 +10,13 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{SimError, control::Control, control::NewTask, control::Settings, fault::Fault, seed::Seed};
+use super::{
+    SimError,
+    control::{Control, NewTask, Settings},
+    fault::Fault,
+    seed::Seed,
+    switches::SWITCHES,
+};
 
 /// The routes below `/__sim`.
 pub(super) fn router(control: Control) -> Router {
@@ -41,10 +47,22 @@ pub(super) fn router(control: Control) -> Router {
             "/__sim/settings",
             get(async |State(control): State<Control>| Json(control.settings())).put(set).patch(set),
         )
+        .route("/__sim/switches", get(switches).put(set_switches).patch(set_switches))
+        .route("/__sim/person/plans/{id}/details", axum::routing::patch(person_patch_plan_details))
+        .route(
+            "/__sim/person/buckets/{id}",
+            axum::routing::patch(person_patch_bucket).delete(person_delete_bucket),
+        )
+        .route("/__sim/person/tasks/{id}/move", post(person_move))
+        .route("/__sim/deltas/expire", post(expire_deltas))
         .route("/__sim/clock", post(advance))
         .route("/__sim/journal", get(journal))
         .route("/__sim/counts", get(async |State(control): State<Control>| Json(control.counts())))
         .route("/__sim/violations", get(violations))
+        .route(
+            "/__sim/breaches",
+            get(async |State(control): State<Control>| Json(json!({"value": control.breaches()}))),
+        )
         .route("/__sim/reset", post(reset))
         .with_state(control)
 }
@@ -57,7 +75,7 @@ impl IntoResponse for SimError {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::Unknown { .. } => StatusCode::NOT_FOUND,
-            Self::Path(_) => StatusCode::BAD_REQUEST,
+            Self::Path(_) | Self::Switch(_) => StatusCode::BAD_REQUEST,
             Self::Refused(error) => StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Listen { .. } | Self::Schema(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -173,6 +191,61 @@ async fn person_delete(
 ) -> Answered {
     control.person_delete(who.id(), &id)?;
     Ok(Json(json!({})))
+}
+
+async fn person_patch_plan_details(
+    State(control): State<Control>,
+    Path(id): Path<String>,
+    Query(who): Query<Who>,
+    Json(body): Json<Value>,
+) -> Answered {
+    Ok(Json(control.person_patch_plan_details(who.id(), &id, body)?))
+}
+
+async fn person_patch_bucket(
+    State(control): State<Control>,
+    Path(id): Path<String>,
+    Query(who): Query<Who>,
+    Json(body): Json<Value>,
+) -> Answered {
+    Ok(Json(control.person_patch_bucket(who.id(), &id, body)?))
+}
+
+async fn person_delete_bucket(
+    State(control): State<Control>,
+    Path(id): Path<String>,
+    Query(who): Query<Who>,
+) -> Answered {
+    control.person_delete_bucket(who.id(), &id)?;
+    Ok(Json(json!({})))
+}
+
+async fn person_move(
+    State(control): State<Control>,
+    Path(id): Path<String>,
+    Query(who): Query<Who>,
+    Json(to): Json<OfPlan>,
+) -> Answered {
+    Ok(Json(json!({"id": control.person_move(who.id(), &id, &to.plan)?})))
+}
+
+async fn switches(State(control): State<Control>) -> Json<Value> {
+    Json(json!({"table": SWITCHES, "now": control.settings().switches}))
+}
+
+async fn set_switches(
+    State(control): State<Control>,
+    Json(values): Json<std::collections::BTreeMap<String, String>>,
+) -> Answered {
+    for (name, value) in values {
+        control.switch(&name, &value)?;
+    }
+    Ok(switches(State(control)).await)
+}
+
+async fn expire_deltas(State(control): State<Control>) -> Json<Value> {
+    control.expire_delta_tokens();
+    Json(json!({}))
 }
 
 async fn person_token(State(control): State<Control>, Query(who): Query<Who>) -> Answered {

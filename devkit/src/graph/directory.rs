@@ -31,14 +31,14 @@ pub fn handle(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphErr
             let found = context.store.users.values().filter(|user| fits(user, call)).cloned();
             let most = call.query.get("$top").and_then(|top| top.parse().ok()).unwrap_or(usize::MAX);
             let found = found.take(most).collect();
-            Ok(list(context, "users", found))
+            Ok(list(context, call, "users", found))
         }
         ("users", [_, rest @ ..]) => {
             let user = find_user(context, id).ok_or_else(|| GraphError::no_directory_object(id))?;
             user_part(context, call, &user, rest)
         }
-        ("groups", []) => Ok(list(context, "groups", context.store.groups.values().cloned().collect())),
-        ("groups", [_]) => one(context, "groups", context.store.groups.get(id), id),
+        ("groups", []) => Ok(list(context, call, "groups", context.store.groups.values().cloned().collect())),
+        ("groups", [_]) => one(context, call, "groups", context.store.groups.get(id), id),
         ("groups", [_, "members"]) => {
             if !context.store.groups.contains_key(id) {
                 return Err(GraphError::no_directory_object(id));
@@ -48,11 +48,12 @@ pub fn handle(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphErr
                 user["@odata.type"] = json!("#microsoft.graph.user");
                 user
             });
-            Ok(list(context, "directoryObjects", members.collect()))
+            Ok(list(context, call, "directoryObjects", members.collect()))
         }
         ("groups", [_, "planner", "plans"]) => planner::plans_of_group(context, call, id),
         ("organization", []) => Ok(list(
             context,
+            call,
             "organization",
             vec![json!({"id": id_of_organization(), "displayName": "Contoso"})],
         )),
@@ -71,8 +72,9 @@ fn user_part(
     rest: &[&str],
 ) -> Result<Answer, GraphError> {
     match rest {
-        [] => one(context, "users", context.store.users.get(user), user),
+        [] => one(context, call, "users", context.store.users.get(user), user),
         ["planner", "tasks"] => planner::tasks_of_user(context, call, user),
+        ["planner", "plans"] => planner::plans_of_user(context, call, user),
         [.., last] => Err(GraphError::no_segment(last)),
     }
 }
@@ -102,12 +104,29 @@ fn fits(user: &Value, call: &Call) -> bool {
     })
 }
 
-fn one(context: &Context<'_>, set: &str, found: Option<&Value>, id: &str) -> Result<Answer, GraphError> {
+/// Takes away what `$select` does not name; the directory heeds it.
+fn reduce(call: &Call, object: &mut Value) {
+    if let (Some(names), Some(members)) = (call.query.get("$select"), object.as_object_mut()) {
+        members.retain(|name, _| name.contains('@') || names.split(',').any(|asked| asked.trim() == name));
+    }
+}
+
+fn one(
+    context: &Context<'_>,
+    call: &Call,
+    set: &str,
+    found: Option<&Value>,
+    id: &str,
+) -> Result<Answer, GraphError> {
     let mut body = found.cloned().ok_or_else(|| GraphError::no_directory_object(id))?;
+    reduce(call, &mut body);
     body["@odata.context"] = json!(format!("{}/$metadata#{set}/$entity", context.base));
     Ok(Answer::json(200, body))
 }
 
-fn list(context: &Context<'_>, set: &str, value: Vec<Value>) -> Answer {
+fn list(context: &Context<'_>, call: &Call, set: &str, mut value: Vec<Value>) -> Answer {
+    for object in &mut value {
+        reduce(call, object);
+    }
     Answer::json(200, json!({"@odata.context": format!("{}/$metadata#{set}", context.base), "value": value}))
 }

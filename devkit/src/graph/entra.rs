@@ -1,7 +1,10 @@
 //! Tokens: Entra's client-credential endpoint, App Service's managed-identity endpoint, the discovery
 //! documents, and the check of the bearer that every call to Graph makes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -34,9 +37,31 @@ pub struct Refusal {
     pub count: u64,
 }
 
+/// Who calls, and what they may do.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who it is.
+    pub actor: Actor,
+    /// The roles (of an application) or scopes (of a person) in the token; `None` for calls from inside, which may
+    /// do everything.
+    pub permissions: Option<Arc<[String]>>,
+}
+
+impl Caller {
+    /// One who may do everything.
+    pub fn trusted(actor: Actor) -> Self {
+        Self { actor, permissions: None }
+    }
+}
+
+/// What the application's tokens allow when nothing else is set.
+pub const APP_ROLES: [&str; 3] = ["Tasks.ReadWrite.All", "Group.Read.All", "User.Read.All"];
+/// What a person's tokens allow when nothing else is asked for.
+pub const PERSON_SCOPES: [&str; 4] = ["Tasks.ReadWrite", "Group.Read.All", "User.Read", "User.ReadBasic.All"];
+
 #[derive(Debug, Clone)]
 struct Grant {
-    actor: Actor,
+    caller: Caller,
     expires_ms: i64,
 }
 
@@ -49,6 +74,8 @@ pub struct Entra {
     pub lifetime_s: u64,
     /// What the next requests meet.
     pub refusal: Option<Refusal>,
+    /// The roles in the application's new tokens.
+    pub roles: Vec<String>,
     grants: HashMap<String, Grant>,
 }
 
@@ -58,11 +85,27 @@ pub type Form = BTreeMap<String, String>;
 impl Entra {
     /// The registration's tokens, living an hour as Entra's do (`expires_in` 3599).
     pub fn new(registration: Registration) -> Self {
-        Self { registration, lifetime_s: 3599, refusal: None, grants: HashMap::new() }
+        let roles = APP_ROLES.map(str::to_owned).to_vec();
+        Self { registration, lifetime_s: 3599, refusal: None, roles, grants: HashMap::new() }
     }
 
     /// A token for an actor. It looks like Entra's, and means nothing to anyone else.
     pub fn issue(&mut self, actor: Actor, now_ms: i64, rng: &mut SimRng) -> String {
+        let permissions = match &actor {
+            Actor::App(_) => self.roles.clone(),
+            Actor::Person(_) => PERSON_SCOPES.map(str::to_owned).to_vec(),
+        };
+        self.issue_for(actor, permissions, now_ms, rng)
+    }
+
+    /// A token for an actor with these roles or scopes.
+    pub fn issue_for(
+        &mut self,
+        actor: Actor,
+        permissions: Vec<String>,
+        now_ms: i64,
+        rng: &mut SimRng,
+    ) -> String {
         self.grants.retain(|_, grant| grant.expires_ms > now_ms - 3_600_000);
         let now = now_ms / 1000;
         let expires = now + i64::try_from(self.lifetime_s).unwrap_or(i64::MAX / 2);
@@ -77,11 +120,11 @@ impl Entra {
             Actor::App(client) => {
                 claims["appid"] = json!(client);
                 claims["idtyp"] = json!("app");
-                claims["roles"] = json!(["Tasks.ReadWrite.All", "Group.Read.All", "User.Read.All"]);
+                claims["roles"] = json!(permissions);
             }
             Actor::Person(user) => {
                 claims["oid"] = json!(user);
-                claims["scp"] = json!("Tasks.ReadWrite");
+                claims["scp"] = json!(permissions.join(" "));
             }
         }
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -91,7 +134,8 @@ impl Entra {
             part(&json!({"typ": "JWT", "alg": "RS256", "kid": "simulator"})),
             part(&claims)
         );
-        self.grants.insert(token.clone(), Grant { actor, expires_ms: expires.saturating_mul(1000) });
+        let caller = Caller { actor, permissions: Some(permissions.into()) };
+        self.grants.insert(token.clone(), Grant { caller, expires_ms: expires.saturating_mul(1000) });
         token
     }
 
@@ -103,7 +147,7 @@ impl Entra {
     }
 
     /// Who calls, by the `Authorization` header; 401 with Graph's texts.
-    pub fn check(&self, authorization: Option<&str>, now_ms: i64) -> Result<Actor, GraphError> {
+    pub fn check(&self, authorization: Option<&str>, now_ms: i64) -> Result<Caller, GraphError> {
         let token = authorization
             .and_then(|value| {
                 value.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")).map(|_| &value[7..])
@@ -112,7 +156,7 @@ impl Entra {
             .filter(|token| !token.is_empty())
             .ok_or_else(|| GraphError::token("Access token is empty."))?;
         match self.grants.get(token) {
-            Some(grant) if grant.expires_ms > now_ms => Ok(grant.actor.clone()),
+            Some(grant) if grant.expires_ms > now_ms => Ok(grant.caller.clone()),
             Some(_) => Err(GraphError::token("Lifetime validation failed, the token is expired.")),
             None => Err(GraphError::token("CompactToken parsing failed with error code: 80049217")),
         }

@@ -62,18 +62,26 @@ impl Kind {
     }
 }
 
+/// The text inside the tag, without its quotes: what entries of a delta show as `version`.
+pub fn decoded(kind: Kind, version: u64) -> String {
+    let text = inner(kind, version);
+    text.trim_matches('\'').to_owned()
+}
+
 /// The tag of version `version` (1 and up) of a resource of this kind.
 pub fn format(kind: Kind, version: u64) -> String {
+    format!("W/\"{}\"", STANDARD.encode(inner(kind, version)))
+}
+
+fn inner(kind: Kind, version: u64) -> String {
     let mut digits = [b'@'; 16];
     let mut rest = version.wrapping_mul(4);
     for digit in digits.iter_mut().rev() {
         *digit = b'@' + (rest % 64) as u8;
         rest /= 64;
     }
-    let mut text = kind.prefix().into_bytes();
-    text.extend_from_slice(&digits);
-    text.push(b'\'');
-    format!("W/\"{}\"", STANDARD.encode(text))
+    let digits: String = digits.iter().map(|digit| char::from(*digit)).collect();
+    format!("{}{digits}'", kind.prefix())
 }
 
 /// The version that `tag` names, or `None` if it is malformed or of another kind of resource.

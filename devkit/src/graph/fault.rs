@@ -47,13 +47,16 @@ pub enum RetryAfter {
     Seconds(u64),
     /// An HTTP date this many seconds ahead.
     Date(u64),
+    /// Seconds with a fraction, given in milliseconds.
+    Millis(u64),
 }
 
 impl RetryAfter {
-    /// How long it asks to wait, in seconds.
-    pub fn seconds(self) -> u64 {
+    /// How long it asks to wait, in milliseconds; a date is a whole second, so it may be up to one more.
+    pub fn ms(self) -> u64 {
         match self {
-            Self::Seconds(seconds) | Self::Date(seconds) => seconds,
+            Self::Seconds(seconds) | Self::Date(seconds) => seconds.saturating_mul(1000),
+            Self::Millis(ms) => ms,
         }
     }
 }
@@ -106,10 +109,22 @@ pub enum Effect {
         #[serde(default)]
         when: When,
     },
-    /// 429 for this call and every other until the time is over; a call that comes early starts it anew.
+    /// 429 for this call and every other until the time is over. Switches say what a call that comes early does to
+    /// it, how the answer asks to wait, and its code.
     Throttle {
         /// How long, in seconds.
         seconds: u64,
+    },
+    /// The call reads what was there this long ago: an older version, a list without what is new and with what was
+    /// deleted, nothing where there was nothing.
+    Stale {
+        /// How long ago, in milliseconds.
+        ms: u64,
+    },
+    /// The answer's body comes in pieces over this time.
+    Slow {
+        /// How long, in milliseconds.
+        ms: u64,
     },
     /// The connection closes without an answer: a lost request (before) or a lost reply (after).
     Drop {
@@ -134,7 +149,8 @@ pub enum Effect {
         /// How long, in milliseconds.
         ms: u64,
     },
-    /// A person's edit slips in just before the call: a PATCH of a task, or its deletion without a body.
+    /// A person's edit slips in just before the call, or between it and the client's next: a PATCH of a task or of
+    /// its details, or its deletion without either.
     Edit {
         /// Who edits; the example's Alex Wilber if not said.
         #[serde(default)]
@@ -144,6 +160,12 @@ pub enum Effect {
         /// What is changed.
         #[serde(default)]
         body: Option<Value>,
+        /// What is changed in the details.
+        #[serde(default)]
+        details: Option<Value>,
+        /// Before or after the call.
+        #[serde(default)]
+        when: When,
     },
     /// The answer's JSON ends in the middle.
     Cut {},
@@ -200,6 +222,8 @@ impl Effect {
             Self::Reset { when } => format!("reset {when:?}").to_lowercase(),
             Self::Hang { when } => format!("hang {when:?}").to_lowercase(),
             Self::Late { .. } => "late".into(),
+            Self::Stale { .. } => "stale".into(),
+            Self::Slow { .. } => "slow".into(),
             Self::Edit { .. } => "edit".into(),
             Self::Cut {} => "cut".into(),
             Self::Tamper { .. } => "tamper".into(),
@@ -209,11 +233,13 @@ impl Effect {
     /// Whether it strikes after the write.
     pub fn after(&self) -> bool {
         match self {
-            Self::Status { when, .. } | Self::Drop { when } | Self::Reset { when } | Self::Hang { when } => {
-                *when == When::After
-            }
-            Self::Cut {} | Self::Tamper { .. } => true,
-            Self::Throttle { .. } | Self::Late { .. } | Self::Edit { .. } => false,
+            Self::Status { when, .. }
+            | Self::Drop { when }
+            | Self::Reset { when }
+            | Self::Hang { when }
+            | Self::Edit { when, .. } => *when == When::After,
+            Self::Cut {} | Self::Tamper { .. } | Self::Slow { .. } => true,
+            Self::Throttle { .. } | Self::Late { .. } | Self::Stale { .. } => false,
         }
     }
 }

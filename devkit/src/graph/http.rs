@@ -16,11 +16,12 @@ use super::{
     answer::{Answer, GraphError},
     batch,
     clock::SimClock,
-    entra,
+    entra::{self, Caller},
     fault::{Effect, Sight},
     journal::EntryKind,
     planner::Actor,
     simulator::{Inner, Received, tamper},
+    switches::BatchThrottle,
     wire::Wire,
 };
 
@@ -156,7 +157,8 @@ async fn process(inner: Arc<Inner>, received: Received) -> Outcome {
     let is_batch = received.method == "POST" && received.path.to_ascii_lowercase().ends_with("/$batch");
     let kind = if is_batch { EntryKind::Batch } else { EntryKind::Request };
     let caller = inner.state().entra.check(received.header("authorization"), inner.clock.now_ms());
-    let actor = caller.as_ref().ok();
+    let actor = caller.as_ref().ok().map(|caller| caller.actor.clone());
+    let actor = actor.as_ref();
     let seq = inner.note(&received, kind, actor, None);
     let (offline, latency) = {
         let state = inner.state();
@@ -174,38 +176,44 @@ async fn process(inner: Arc<Inner>, received: Received) -> Outcome {
     SimClock::sleep(latency / 2).await;
     let outcome = carry_out(&inner, &received, caller, seq, is_batch, effect).await;
     SimClock::sleep(latency - latency / 2).await;
-    let status = match &outcome {
-        Outcome::Answer(answer) => Some(answer.status),
+    let answer = match &outcome {
+        Outcome::Answer(answer) => Some(answer),
         Outcome::Close | Outcome::Reset | Outcome::Silence => None,
     };
-    if let Outcome::Answer(answer) = &outcome {
+    if let Some(answer) = answer {
         inner.hold(&answer.waits);
     }
-    inner.close(seq, status);
+    inner.close(seq, answer);
     outcome
 }
 
 async fn carry_out(
     inner: &Arc<Inner>,
     received: &Received,
-    caller: Result<Actor, GraphError>,
+    caller: Result<Caller, GraphError>,
     seq: u64,
     is_batch: bool,
     effect: Option<Effect>,
 ) -> Outcome {
+    let mut behind = None;
     match &effect {
         Some(Effect::Late { ms }) => SimClock::sleep(Duration::from_millis(*ms)).await,
-        Some(Effect::Edit { user, task, body }) => inner.edit(user.as_deref(), task, body.as_ref()),
+        Some(Effect::Stale { ms }) => behind = Some(*ms),
+        Some(effect @ Effect::Edit { .. }) if !effect.after() => inner.edit(effect),
         Some(effect) if !effect.after() => return strike(inner, received, effect, false),
         _ => {}
     }
-    let person = matches!(caller, Ok(Actor::Person(_)));
-    if !person && let Some(answer) = inner.throttled(received) {
+    let person = matches!(&caller, Ok(Caller { actor: Actor::Person(_), .. }));
+    let by_item = is_batch && inner.state().rules.switches.batch_throttle == BatchThrottle::Items;
+    if !person
+        && !by_item
+        && let Some(answer) = inner.throttled(received, false)
+    {
         inner.state().findings.checked.scripted += 1;
         return Outcome::Answer(answer);
     }
-    let actor = match caller {
-        Ok(actor) => actor,
+    let caller = match caller {
+        Ok(caller) => caller,
         Err(error) => {
             let answer = inner.refuse(&error, received);
             inner.check_answer(received, &answer, None);
@@ -213,9 +221,9 @@ async fn carry_out(
         }
     };
     let outcome = if is_batch {
-        batch::carry_out(inner, received, &actor, seq).await
+        batch::carry_out(inner, received, &caller, seq).await
     } else {
-        let answer = inner.operate(received, &actor);
+        let answer = inner.operate(received, &caller, behind);
         inner.record(seq, &answer);
         Outcome::Answer(answer)
     };
@@ -236,6 +244,8 @@ pub(super) fn finish(
     };
     match effect {
         Some(Effect::Tamper { set, remove, empty }) => tamper(&mut answer, set, remove, *empty),
+        Some(Effect::Slow { ms }) => answer.slow_ms = *ms,
+        Some(effect @ Effect::Edit { .. }) if effect.after() => inner.edit(effect),
         Some(Effect::Cut {}) => {
             let text = answer.body.as_ref().map(Value::to_string).unwrap_or_default();
             let half = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -300,8 +310,7 @@ async fn tokens(inner: &Arc<Inner>, received: &Received) -> Option<Outcome> {
             | Effect::Throttle { .. }),
         ) => {
             let outcome = strike(inner, received, effect, true);
-            let status = if let Outcome::Answer(answer) = &outcome { Some(answer.status) } else { None };
-            inner.close(seq, status);
+            inner.close(seq, if let Outcome::Answer(answer) = &outcome { Some(answer) } else { None });
             return Some(outcome);
         }
         _ => {}
@@ -326,8 +335,22 @@ async fn tokens(inner: &Arc<Inner>, received: &Received) -> Option<Outcome> {
             _ => Answer { status: 405, ..Answer::default() },
         }
     };
-    inner.close(seq, Some(answer.status));
+    inner.close(seq, Some(&answer));
     Some(Outcome::Answer(answer))
+}
+
+/// A body in ten pieces over so many milliseconds.
+fn slowly(bytes: Bytes, ms: u64) -> Body {
+    let piece = bytes.len().div_ceil(10).max(1);
+    let pieces = futures::stream::unfold(bytes, move |mut rest| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        SimClock::sleep(Duration::from_millis(ms / 10)).await;
+        let next = rest.split_to(piece.min(rest.len()));
+        Some((Ok::<_, Closed>(next), rest))
+    });
+    Body::from_stream(pieces)
 }
 
 /// The answer on the wire, with the headers that Graph always sends.
@@ -359,6 +382,7 @@ fn respond(
         ("x-ms-ags-diagnostic", diagnostic.to_owned()),
         ("odata-version", "4.0".to_owned()),
         ("x-tasks-correlationid", request_id),
+        ("date", inner.clock.timestamp().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()),
     ];
     let mut bytes = match (answer.raw, answer.body) {
         (Some((kind, text)), _) => {
@@ -386,7 +410,8 @@ fn respond(
         }
     }
     if !head {
-        *response.body_mut() = Body::from(bytes);
+        *response.body_mut() =
+            if answer.slow_ms > 0 { slowly(bytes, answer.slow_ms) } else { Body::from(bytes) };
     }
     response
 }

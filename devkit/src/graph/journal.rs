@@ -54,12 +54,29 @@ pub struct Entry {
     pub batch: Option<u64>,
     /// The item's id within its batch.
     pub item: Option<String>,
+    /// A digest of the body: the same for the same body.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// `error.code` of the answer.
+    #[serde(default)]
+    pub code: Option<String>,
     /// Whether it came while a `Retry-After` told the client to wait.
     pub early: bool,
+    /// If so, how long ago that was said, in milliseconds.
+    #[serde(default)]
+    pub told_ms: Option<u64>,
     /// The fault that it met.
     pub fault: Option<String>,
     /// Whether a write took effect, answered or not.
     pub committed: bool,
+}
+
+/// A digest of a body, for comparing.
+pub(super) fn digest(body: &Option<Result<serde_json::Value, String>>) -> Option<String> {
+    use sha2::{Digest, Sha256};
+    let body = body.as_ref()?.as_ref().ok()?;
+    let hash = Sha256::digest(body.to_string());
+    Some(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Figures of one kind of caller.

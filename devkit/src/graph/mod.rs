@@ -12,8 +12,10 @@
 
 pub mod answer;
 mod batch;
+pub mod changes;
 pub mod cli;
 pub mod clock;
+pub mod conduct;
 mod control;
 mod control_http;
 mod directory;
@@ -23,12 +25,15 @@ pub mod fault;
 mod http;
 pub mod journal;
 pub mod order_hint;
+mod permissions;
 pub mod planner;
 pub mod random;
 pub mod schema;
 pub mod seed;
 mod simulator;
 pub mod store;
+pub mod switches;
+mod throttle;
 mod wire;
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
@@ -40,9 +45,10 @@ pub use self::{
     control::{Control, NewTask, Settings},
     fault::{BodyForm, Effect, Fault, Level, Match, RetryAfter, When},
     journal::{Counts, Entry, EntryKind, Tally},
-    planner::{Limits, Missing, Stale},
+    planner::Limits,
     schema::{Checked, SchemaError, Side, Violation},
     seed::Seed,
+    switches::Switches,
 };
 use self::{
     entra::{Entra, Registration},
@@ -77,6 +83,8 @@ pub struct GraphOptions {
     pub data: Seed,
     /// The service's limits.
     pub limits: Limits,
+    /// What no published text settles.
+    pub switches: Switches,
 }
 
 impl Default for GraphOptions {
@@ -91,6 +99,7 @@ impl Default for GraphOptions {
             seed: 1,
             data: Seed::default(),
             limits: Limits::default(),
+            switches: Switches::default(),
         }
     }
 }
@@ -120,6 +129,9 @@ pub enum SimError {
     /// A fault's expression for paths is wrong.
     #[error("the fault's path is no regular expression: {0}")]
     Path(#[from] regex::Error),
+    /// A switch that is not in the table.
+    #[error(transparent)]
+    Switch(#[from] switches::UnknownSwitch),
     /// Something named by a seed or a call is not there.
     #[error("there is no {what} '{id}' in the simulator; add it first")]
     Unknown {

@@ -11,16 +11,19 @@ use serde_json::{Value, json};
 
 use super::{
     GraphOptions,
-    answer::{Answer, GraphError, Wait},
+    answer::{Answer, GraphError},
     clock::SimClock,
     directory,
-    entra::{Entra, Moment},
-    fault::{BodyForm, Effect, Faults, RetryAfter, Sight, usual_code},
-    journal::{Entry, EntryKind, Journal},
+    entra::{Caller, Entra, Moment},
+    etag::Kind,
+    fault::{Effect, Faults, Sight},
+    journal::{self, Entry, EntryKind, Journal},
+    permissions,
     planner::{self, Actor, Call, Context, Rules},
     random::SimRng,
     schema::{Findings, Oracle, Side, Violation},
-    store::Store,
+    store::{self, Store},
+    switches::ErrorCode,
 };
 
 /// What changes while the simulator runs.
@@ -36,12 +39,12 @@ pub(super) struct State {
     pub latency: Duration,
     pub offline: bool,
     pub beta: bool,
-    /// Until when applications were told to wait, by `Retry-After` of an HTTP answer.
-    pub wait_until_ms: u64,
-    /// Until when a throttle is on, and how long one lasts in seconds.
+    /// When applications were told to wait, and until when, by `Retry-After` of an HTTP answer.
+    pub wait: (u64, u64),
+    /// Until when a throttle is on, and how long one lasts, in milliseconds.
     pub throttle: Option<(u64, u64)>,
     /// The same for items of batches, by method and path.
-    pub item_wait: HashMap<(String, String), u64>,
+    pub item_wait: HashMap<(String, String), (u64, u64)>,
 }
 
 /// Everything that the server's tasks share.
@@ -120,7 +123,12 @@ impl Inner {
         let state = State {
             store: Store::default(),
             rng: SimRng::new(options.seed),
-            rules: Rules { page_size: options.page_size, limits: options.limits.clone(), ..Rules::default() },
+            rules: Rules {
+                page_size: options.page_size,
+                limits: options.limits.clone(),
+                switches: options.switches,
+                ..Rules::default()
+            },
             entra,
             faults: Faults::default(),
             journal: Journal::default(),
@@ -128,7 +136,7 @@ impl Inner {
             latency: options.latency,
             offline: false,
             beta: options.beta,
-            wait_until_ms: 0,
+            wait: (0, 0),
             throttle: None,
             item_wait: HashMap::new(),
         };
@@ -151,8 +159,13 @@ impl Inner {
 
     /// A refusal as an answer, with ids of its own.
     pub fn refuse(&self, error: &GraphError, received: &Received) -> Answer {
-        let request_id = self.state().rng.guid();
+        let (request_id, codes) = {
+            let mut state = self.state();
+            (state.rng.guid(), state.rules.switches.error_code)
+        };
         let client = received.header("client-request-id").unwrap_or(&request_id).to_owned();
+        let unknown = GraphError::new(error.status, "UnknownError", "");
+        let error = if error.code.is_empty() && codes == ErrorCode::Unknown { &unknown } else { error };
         Answer::error(error, &self.error_date(), &request_id, &client)
     }
 
@@ -179,15 +192,15 @@ impl Inner {
         let at_ms = self.clock.elapsed_ms();
         let mut state = self.state();
         let app = !matches!(actor, Some(Actor::Person(_)));
-        let early = app
-            && match kind {
-                EntryKind::Item => {
-                    let place = (received.method.clone(), received.path.clone());
-                    state.item_wait.get(&place).is_some_and(|until| at_ms < *until)
-                }
-                EntryKind::Token => false,
-                _ => at_ms < state.wait_until_ms,
-            };
+        let told = match kind {
+            EntryKind::Item => {
+                let place = (received.method.clone(), received.path.clone());
+                state.item_wait.get(&place).copied()
+            }
+            EntryKind::Token => None,
+            _ => Some(state.wait),
+        };
+        let told = told.filter(|(_, until)| app && at_ms < *until);
         state.journal.open(Entry {
             seq: 0,
             at_ms,
@@ -204,16 +217,22 @@ impl Inner {
             id: None,
             batch: item.map(|(batch, _)| batch),
             item: item.map(|(_, id)| id.to_owned()),
-            early,
+            body: journal::digest(&received.body),
+            code: None,
+            early: told.is_some(),
+            told_ms: told.map(|(from, _)| at_ms.saturating_sub(from)),
             fault: None,
             committed: false,
         })
     }
 
     /// Closes an entry with what was answered; `None` if the connection was closed instead.
-    pub fn close(&self, seq: u64, status: Option<u16>) {
+    pub fn close(&self, seq: u64, answer: Option<&Answer>) {
         let at_ms = self.clock.elapsed_ms();
-        self.state().journal.close(seq, at_ms, status);
+        let code = answer.and_then(|answer| answer.body.as_ref()?.pointer("/error/code")?.as_str());
+        let mut state = self.state();
+        state.journal.update(seq, |entry| entry.code = code.map(str::to_owned));
+        state.journal.close(seq, at_ms, answer.map(|answer| answer.status));
     }
 
     /// The fault that a call meets, noted in its entry.
@@ -225,101 +244,33 @@ impl Inner {
         Some(effect)
     }
 
-    /// The answer of a fault that gives a status.
-    pub fn scripted(&self, effect: &Effect, received: &Received, item: bool) -> Option<Answer> {
-        let (status, code, message, retry_after, form) = match effect {
-            Effect::Status { status, code, message, retry_after, body, .. } => {
-                (*status, code.as_deref(), message.as_deref(), *retry_after, *body)
-            }
-            Effect::Throttle { seconds } => {
-                let until = self.clock.elapsed_ms() + seconds * 1000;
-                self.state().throttle = Some((until, *seconds));
-                (429, None, None, Some(RetryAfter::Seconds(*seconds)), BodyForm::Json)
-            }
-            _ => return None,
-        };
-        let usual = usual_code(status);
-        let error = GraphError::new(status, code.unwrap_or(usual.0), message.unwrap_or(usual.1));
-        let mut answer = match form {
-            BodyForm::Json => self.refuse(&error, received),
-            BodyForm::Empty => Answer { status, ..Answer::default() },
-            BodyForm::Html => Answer {
-                status,
-                raw: Some((
-                    "text/html".into(),
-                    format!(
-                        "<html><head><title>{status}</title></head><body><h1>{}</h1></body></html>",
-                        error.message
-                    ),
-                )),
-                ..Answer::default()
-            },
-        };
-        answer.scripted = true;
-        if let Some(retry_after) = retry_after {
-            answer.headers.push(("Retry-After".into(), self.retry_after(retry_after)));
-            let item = item.then(|| (received.method.clone(), received.path.clone()));
-            answer.waits.push(Wait { item, seconds: retry_after.seconds() });
-        }
-        Some(answer)
-    }
-
-    /// Starts the time in which a call counts as early: now, as the answer goes out.
-    pub fn hold(&self, waits: &[Wait]) {
-        let now = self.clock.elapsed_ms();
-        let mut state = self.state();
-        for wait in waits {
-            let until = now + wait.seconds * 1000;
-            match &wait.item {
-                None => state.wait_until_ms = until,
-                Some(place) => {
-                    state.item_wait.retain(|_, until| *until > now);
-                    state.item_wait.insert(place.clone(), until);
-                }
-            }
-        }
-    }
-
-    fn retry_after(&self, retry_after: RetryAfter) -> String {
-        match retry_after {
-            RetryAfter::Seconds(seconds) => seconds.to_string(),
-            RetryAfter::Date(seconds) => {
-                let ahead = i64::try_from(seconds).unwrap_or(0).saturating_mul(1000);
-                let at = jiff::Timestamp::from_millisecond(self.clock.now_ms().saturating_add(ahead));
-                at.unwrap_or(jiff::Timestamp::UNIX_EPOCH).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
-            }
-        }
-    }
-
-    /// 429 while a throttle is on; a call that comes early starts its time anew.
-    pub fn throttled(&self, received: &Received) -> Option<Answer> {
-        let seconds = {
-            let state = self.state();
-            let (until, seconds) = state.throttle?;
-            if self.clock.elapsed_ms() >= until {
-                return None;
-            }
-            seconds
-        };
-        self.scripted(&Effect::Throttle { seconds }, received, false)
-    }
-
-    /// Carries out one operation on the store.
-    pub fn operate(&self, received: &Received, actor: &Actor) -> Answer {
+    /// Carries out one operation on the store; `behind_ms` is how old a state a fault lets it read.
+    pub fn operate(&self, received: &Received, caller: &Caller, behind_ms: Option<u64>) -> Answer {
         let (version, call) = received.call();
         let now = self.clock.stamp();
+        let actor = &caller.actor;
+        let ms = self.clock.elapsed_ms();
         let result = {
             let mut state = self.state();
             let State { store, rng, rules, beta, .. } = &mut *state;
             if version == "v1.0" || (version == "beta" && *beta) {
                 let base = format!("{}/{version}", received.origin);
-                let mut context = Context { store, rng, rules, actor, now, base: &base };
-                route(&mut context, &call)
+                store.now = store::Moment { ms, stamp: now.clone(), actor: actor.identity() };
+                let mut context = Context { store, rng, rules, actor, now, base: &base, behind_ms };
+                permissions::check(&call, caller).and_then(|()| route(&mut context, &call))
             } else {
                 Err(GraphError::bad_request("Invalid version."))
             }
         };
-        result.unwrap_or_else(|error| self.refuse(&error, received))
+        match result {
+            Ok(Answer { refusal: Some(error), headers, .. }) => {
+                let mut answer = self.refuse(&error, received);
+                answer.headers.extend(headers);
+                answer
+            }
+            Ok(answer) => answer,
+            Err(error) => self.refuse(&error, received),
+        }
     }
 
     /// Notes in the journal what an operation did.
@@ -358,7 +309,9 @@ impl Inner {
             return;
         }
         let (_, call) = received.call();
-        let found = oracle.answer(&call.method, &call.segments, answer.status, answer.body.as_ref());
+        // What was not asked for cannot be missed.
+        let whole = !call.query.contains_key("$select");
+        let found = oracle.answer(&call.method, &call.segments, answer.status, answer.body.as_ref(), whole);
         self.found(Side::Answer, received, item, found);
     }
 
@@ -402,20 +355,31 @@ impl Inner {
         };
         let seq = self.note(&received, EntryKind::Request, Some(actor), None);
         self.check_request(&received, None);
-        let answer = self.operate(&received, actor);
+        let answer = self.operate(&received, &Caller::trusted(actor.clone()), None);
         self.record(seq, &answer);
         self.check_answer(&received, &answer, None);
-        self.close(seq, Some(answer.status));
+        self.close(seq, Some(&answer));
         answer
     }
 
     /// A person's edit of a task as it is now; a failure is logged, for the call goes on all the same.
-    pub fn edit(&self, user: Option<&str>, task: &str, body: Option<&Value>) {
-        let tag = self.state().store.tasks.get(task).map(|task| task.core.etag());
-        let method = if body.is_some() { "PATCH" } else { "DELETE" };
-        let person = Actor::Person(user.unwrap_or(super::seed::PERSON).to_owned());
-        let answer = self.direct(&person, method, &format!("/planner/tasks/{task}"), tag, body.cloned());
-        if answer.status >= 400 {
+    pub fn edit(&self, effect: &Effect) {
+        let Effect::Edit { user, task, body, details, .. } = effect else { return };
+        let person = Actor::Person(user.as_deref().unwrap_or(super::seed::PERSON).to_owned());
+        let path = format!("/planner/tasks/{task}");
+        let tag = |kind| self.state().store.find(kind, task).map(super::store::Entity::etag);
+        let mut answers = Vec::new();
+        if let Some(body) = body {
+            answers.push(self.direct(&person, "PATCH", &path, tag(Kind::Task), Some(body.clone())));
+        }
+        if let Some(body) = details {
+            let path = format!("{path}/details");
+            answers.push(self.direct(&person, "PATCH", &path, tag(Kind::TaskDetails), Some(body.clone())));
+        }
+        if body.is_none() && details.is_none() {
+            answers.push(self.direct(&person, "DELETE", &path, tag(Kind::Task), None));
+        }
+        for answer in answers.iter().filter(|answer| answer.status >= 400) {
             tracing::warn!(status = answer.status, task, "a scripted edit was refused");
         }
     }

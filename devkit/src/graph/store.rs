@@ -1,10 +1,19 @@
-//! What the simulator holds: plans, buckets, tasks and people, with a version for every property.
+//! What the simulator holds: plans, buckets, tasks and people, with a version for every property, what was there
+//! shortly before, and the record of changes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde_json::{Map, Value, json};
 
-use super::etag::{self, Kind};
+use super::{
+    changes::{Change, Changes, Event},
+    etag::{self, Kind},
+};
+
+/// How many earlier versions of a resource are kept for stale reads.
+const PAST: usize = 8;
+/// How long a deleted task is kept for stale reads, in milliseconds.
+const GRAVE_MS: u64 = 120_000;
 
 /// One resource with an entity tag: its members and when each was last changed.
 #[derive(Debug, Clone)]
@@ -16,12 +25,39 @@ pub struct Entity {
     /// Its members. Open types are objects inside.
     pub members: Map<String, Value>,
     changed: HashMap<String, u64>,
+    past: VecDeque<Past>,
+}
+
+/// An earlier version.
+#[derive(Debug, Clone)]
+struct Past {
+    until_ms: u64,
+    version: u64,
+    members: Map<String, Value>,
+}
+
+/// A resource as it was at some moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Its version then.
+    pub version: u64,
+    /// Its members then.
+    pub members: &'a Map<String, Value>,
+}
+
+impl Shown<'_> {
+    /// Its entity tag.
+    pub fn etag(&self) -> String {
+        etag::format(self.kind, self.version)
+    }
 }
 
 impl Entity {
     /// Version 1 of a resource.
     pub fn new(kind: Kind, members: Map<String, Value>) -> Self {
-        Self { kind, version: 1, members, changed: HashMap::new() }
+        Self { kind, version: 1, members, changed: HashMap::new(), past: VecDeque::new() }
     }
 
     /// Its entity tag.
@@ -39,13 +75,32 @@ impl Entity {
         self.changed.get(path).copied().unwrap_or(1)
     }
 
+    /// The resource as it is, or as it was at a moment in milliseconds since the start.
+    pub fn shown(&self, at_ms: Option<u64>) -> Shown<'_> {
+        let earlier = at_ms.and_then(|at| self.past.iter().find(|past| past.until_ms > at));
+        match earlier {
+            Some(past) => Shown { kind: self.kind, version: past.version, members: &past.members },
+            None => Shown { kind: self.kind, version: self.version, members: &self.members },
+        }
+    }
+
     /// Writes the new members as one new version and notes which properties it changed.
-    pub fn commit(&mut self, members: Map<String, Value>, paths: impl IntoIterator<Item = String>) {
+    fn commit(
+        &mut self,
+        members: Map<String, Value>,
+        paths: impl IntoIterator<Item = String>,
+        now_ms: u64,
+    ) -> Map<String, Value> {
+        let before = std::mem::replace(&mut self.members, members);
+        if self.past.len() == PAST {
+            self.past.pop_front();
+        }
+        self.past.push_back(Past { until_ms: now_ms, version: self.version, members: before.clone() });
         self.version += 1;
-        self.members = members;
         for path in paths {
             self.changed.insert(path, self.version);
         }
+        before
     }
 }
 
@@ -54,6 +109,8 @@ impl Entity {
 pub struct Task {
     /// Its place in the order of creation.
     pub seq: u64,
+    /// When it was made, in milliseconds since the start.
+    pub made_ms: u64,
     /// The task itself.
     pub core: Entity,
     /// Description, checklist and references.
@@ -66,6 +123,11 @@ impl Task {
     /// The id of the plan that the task is in.
     pub fn plan(&self) -> &str {
         self.core.get("planId").as_str().unwrap_or_default()
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> &str {
+        self.core.get("id").as_str().unwrap_or_default()
     }
 }
 
@@ -84,6 +146,17 @@ pub struct Plan {
     pub buckets: BTreeMap<u64, String>,
 }
 
+/// When, and by whom, what is done next is done.
+#[derive(Debug, Clone, Default)]
+pub struct Moment {
+    /// Milliseconds since the start.
+    pub ms: u64,
+    /// As entities write it.
+    pub stamp: String,
+    /// The `identitySet` of who does it.
+    pub actor: Value,
+}
+
 /// Everything of one tenant.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
@@ -97,6 +170,11 @@ pub struct Store {
     pub users: BTreeMap<String, Value>,
     /// Groups by id, as Graph shows them.
     pub groups: BTreeMap<String, Value>,
+    /// What became of tasks.
+    pub changes: Changes,
+    /// The moment of the operation under way.
+    pub now: Moment,
+    graves: VecDeque<(u64, Task)>,
     next: u64,
 }
 
@@ -159,11 +237,66 @@ impl Store {
         ];
         let task = Task {
             seq,
+            made_ms: self.now.ms,
             core: Entity::new(Kind::Task, members),
             details: Entity::new(Kind::TaskDetails, details),
             formats,
         };
+        self.changes.add(Change::of(&self.now, Event::Created, &task, None));
         self.tasks.insert(id, task);
+    }
+
+    /// Writes a new version of a resource and records what became of the task it belongs to.
+    pub fn commit(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        members: Map<String, Value>,
+        paths: impl IntoIterator<Item = String>,
+    ) {
+        let ms = self.now.ms;
+        let Some(entity) = self.find_mut(kind, id) else { return };
+        let before = entity.commit(members, paths, ms);
+        if matches!(kind, Kind::Task | Kind::TaskDetails)
+            && let Some(task) = self.tasks.get(id)
+        {
+            let before = (kind == Kind::Task).then_some(before);
+            self.changes.add(Change::of(&self.now, Event::Updated, task, before));
+        }
+    }
+
+    /// The resource of this kind that belongs to `id`.
+    pub fn find(&self, kind: Kind, id: &str) -> Option<&Entity> {
+        match kind {
+            Kind::Plan => self.plans.get(id).map(|plan| &plan.core),
+            Kind::PlanDetails => self.plans.get(id).map(|plan| &plan.details),
+            Kind::Bucket => self.buckets.get(id),
+            _ => self.tasks.get(id).map(|task| part(task, kind)),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn find_mut(&mut self, kind: Kind, id: &str) -> Option<&mut Entity> {
+        match kind {
+            Kind::Plan => self.plans.get_mut(id).map(|plan| &mut plan.core),
+            Kind::PlanDetails => self.plans.get_mut(id).map(|plan| &mut plan.details),
+            Kind::Bucket => self.buckets.get_mut(id),
+            _ => {
+                let task = self.tasks.get_mut(id)?;
+                Some(match kind {
+                    Kind::TaskDetails => &mut task.details,
+                    Kind::AssignedToFormat => &mut task.formats[0],
+                    Kind::BucketFormat => &mut task.formats[1],
+                    Kind::ProgressFormat => &mut task.formats[2],
+                    _ => &mut task.core,
+                })
+            }
+        }
+    }
+
+    /// The tasks that were deleted after `at_ms`.
+    pub fn deleted_since(&self, at_ms: u64) -> impl Iterator<Item = &Task> {
+        self.graves.iter().filter(move |(gone_ms, _)| *gone_ms > at_ms).map(|(_, task)| task)
     }
 
     /// Takes a task away; whether it was there.
@@ -172,21 +305,68 @@ impl Store {
         if let Some(plan) = self.plans.get_mut(task.plan()) {
             plan.tasks.remove(&task.seq);
         }
+        self.bury(task);
         true
     }
 
-    /// Takes a bucket away; its tasks stay in the plan without a bucket. What Planner does with them is
-    /// not published.
-    pub fn remove_bucket(&mut self, id: &str) -> bool {
+    fn bury(&mut self, task: Task) {
+        let old = Some(task.core.members.clone());
+        self.changes.add(Change::of(&self.now, Event::Deleted, &task, old));
+        let now = self.now.ms;
+        while self.graves.front().is_some_and(|(gone_ms, _)| now.saturating_sub(*gone_ms) > GRAVE_MS) {
+            self.graves.pop_front();
+        }
+        self.graves.push_back((now, task));
+    }
+
+    /// Puts a task into another plan, at its end and in none of its buckets unless `bucket` names one.
+    pub fn move_task(&mut self, id: &str, plan: &str, bucket: Option<&str>) -> bool {
+        let Some(task) = self.tasks.get(id) else { return false };
+        let (from, old_seq) = (task.plan().to_owned(), task.seq);
+        if !self.plans.contains_key(plan) {
+            return false;
+        }
+        let seq = self.next_seq();
+        if let Some(from) = self.plans.get_mut(&from) {
+            from.tasks.remove(&old_seq);
+        }
+        if let Some(to) = self.plans.get_mut(plan) {
+            to.tasks.insert(seq, id.to_owned());
+        }
+        let Some(task) = self.tasks.get_mut(id) else { return false };
+        task.seq = seq;
+        let mut members = task.core.members.clone();
+        members.insert("planId".into(), json!(plan));
+        members.insert("bucketId".into(), json!(bucket));
+        let old = task.core.commit(members, ["planId".to_owned(), "bucketId".to_owned()], self.now.ms);
+        let change = Change::of(&self.now, Event::Moved, task, Some(old));
+        self.changes.add(Change { plan: from, ..change.clone() });
+        self.changes.add(change);
+        true
+    }
+
+    /// Takes a bucket away. Its tasks stay in the plan without one, or go with it.
+    pub fn remove_bucket(&mut self, id: &str, with_tasks: bool) -> bool {
         let Some(bucket) = self.buckets.remove(id) else { return false };
         let plan = bucket.get("planId").as_str().unwrap_or_default().to_owned();
         if let Some(plan) = self.plans.get_mut(&plan) {
             plan.buckets.retain(|_, bucket| bucket != id);
         }
-        for task in self.tasks.values_mut().filter(|task| task.core.get("bucketId") == id) {
-            let mut members = task.core.members.clone();
+        let tasks: Vec<String> = self
+            .tasks
+            .values()
+            .filter(|task| task.core.get("bucketId") == id)
+            .map(|task| task.id().to_owned())
+            .collect();
+        for task in tasks {
+            if with_tasks {
+                self.remove_task(&task);
+                continue;
+            }
+            let Some(entity) = self.find(Kind::Task, &task) else { continue };
+            let mut members = entity.members.clone();
             members.insert("bucketId".into(), Value::Null);
-            task.core.commit(members, ["bucketId".to_owned()]);
+            self.commit(Kind::Task, &task, members, ["bucketId".to_owned()]);
         }
         true
     }
@@ -195,12 +375,25 @@ impl Store {
     pub fn remove_plan(&mut self, id: &str) -> bool {
         let Some(plan) = self.plans.remove(id) else { return false };
         for task in plan.tasks.values() {
-            self.tasks.remove(task);
+            if let Some(task) = self.tasks.remove(task) {
+                self.bury(task);
+            }
         }
         for bucket in plan.buckets.values() {
             self.buckets.remove(bucket);
         }
         true
+    }
+}
+
+/// The part of a task that is of this kind.
+pub fn part(task: &Task, kind: Kind) -> &Entity {
+    match kind {
+        Kind::TaskDetails => &task.details,
+        Kind::AssignedToFormat => &task.formats[0],
+        Kind::BucketFormat => &task.formats[1],
+        Kind::ProgressFormat => &task.formats[2],
+        _ => &task.core,
     }
 }
 

@@ -242,11 +242,14 @@ impl Rig {
 struct Messages(Control);
 
 impl Drop for Messages {
-    /// No message to or from Graph may break Microsoft's descriptions, in any test.
+    /// No message to or from Graph may break Microsoft's descriptions, and the handler behaves as a client of Graph
+    /// has to, in any test.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let violations = self.0.violations();
             assert!(violations.is_empty(), "{violations:#?}");
+            let breaches = self.0.breaches();
+            assert!(breaches.is_empty(), "{breaches:#?}");
         }
     }
 }

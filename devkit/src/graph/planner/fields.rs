@@ -3,7 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::{Context, open_types};
-use crate::graph::{answer::GraphError, etag::Kind, order_hint};
+use crate::graph::{
+    answer::GraphError,
+    etag::Kind,
+    order_hint,
+    switches::{Lengths, PlanChange, ReadOnly, UnknownMember},
+};
 
 /// What a member holds.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +88,19 @@ fn ignored(kind: Kind) -> &'static [&'static str] {
     }
 }
 
+/// Whether a PATCH has no business to name this member.
+pub(crate) fn is_read_only(kind: Kind, name: &str) -> bool {
+    !name.contains('@') && ignored(kind).contains(&name)
+}
+
+/// The longest text that a member takes where lengths are limited, in characters.
+fn longest(kind: Kind, name: &str) -> usize {
+    match (kind, name) {
+        (Kind::TaskDetails, "description") => 32_768,
+        _ => 255,
+    }
+}
+
 /// A resource's members as a write would leave them.
 #[derive(Debug, Default)]
 pub(super) struct Change {
@@ -112,19 +130,29 @@ pub(super) fn apply(
                 continue;
             }
             let value = check(context, name, *kind_of_value, value)?;
+            let limited = context.rules.switches.lengths == Lengths::Limited;
+            if limited && value.as_str().is_some_and(|text| text.chars().count() > longest(kind, name)) {
+                return Err(GraphError::invalid(format!(
+                    "The request is invalid:\r\nThe value of '{name}' is too long."
+                )));
+            }
             change.named.push(name.clone());
             if current.get(name).unwrap_or(&Value::Null) != &value {
                 change.changed.push(name.clone());
                 change.members.insert(name.clone(), value);
             }
         } else if ignored(kind).contains(&name.as_str()) {
-            let fixed = matches!(name.as_str(), "id" | "planId");
+            let switches = &context.rules.switches;
+            let moves = kind == Kind::Task && name == "planId" && switches.plan_change == PlanChange::Moved;
+            let fixed = name == "id"
+                || (name == "planId" && !moves)
+                || (switches.read_only == ReadOnly::Refused && name != "planId");
             if fixed && current.get(name).is_some_and(|now| now != value) {
                 return Err(GraphError::invalid(format!(
                     "The request is invalid:\r\nThe property '{name}' is read-only."
                 )));
             }
-        } else {
+        } else if context.rules.switches.unknown_member == UnknownMember::Refused {
             return Err(GraphError::unknown_member(name, kind.type_name()));
         }
     }

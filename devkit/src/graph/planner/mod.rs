@@ -1,23 +1,29 @@
 //! Planner's routes: which call reads or writes which resource.
 
+mod create;
+mod delta;
 mod fields;
+mod history;
 pub mod limits;
 mod open_types;
+mod query;
 mod read;
 mod write;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(super) use self::create::{new_plan_details, new_task_details, new_task_members};
+pub(crate) use self::fields::is_read_only;
 pub use self::limits::Limits;
-pub(super) use self::write::new_task_members;
+pub(super) use self::write::shown_details;
 use super::{
     answer::{Answer, GraphError},
     etag::Kind,
     random::SimRng,
-    store::{Entity, Store},
+    store::Store,
+    switches::{ChangedInList, CreatedInList, DeletedInList, Missing, ReadAfterWrite, Switches},
 };
 
 /// Who makes a call, as its token says.
@@ -46,54 +52,51 @@ impl Actor {
     }
 }
 
-/// What Planner answers for an id that is missing or out of reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Missing {
-    /// 404
-    #[default]
-    NotFound,
-    /// 403
-    Forbidden,
-}
-
-/// What Planner answers to a PATCH whose property was changed since the version in `If-Match`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stale {
-    /// 409
-    #[default]
-    Conflict,
-    /// 412
-    PreconditionFailed,
-}
-
-/// The open points of Planner's behaviour, as switches.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default)]
+/// How Planner behaves where that can be set.
+#[derive(Debug, Clone)]
 pub struct Rules {
-    /// The answer for an id that is missing.
-    pub missing: Missing,
-    /// The answer for a conflicting PATCH.
-    pub stale: Stale,
+    /// What no published text settles.
+    pub switches: Switches,
     /// How many versions back a PATCH is still merged; older is 412.
     pub history_window: u64,
     /// The entries of one page of a list.
     pub page_size: usize,
     /// The service's limits.
     pub limits: Limits,
+    /// How far behind reads are under the switches that say `late`, in milliseconds.
+    pub lag_ms: u64,
+    /// How long a delta token is good, in milliseconds.
+    pub delta_life_ms: u64,
+    /// Delta tokens with a smaller number of changes are too old.
+    pub delta_floor: u64,
+    /// Whether a delta repeats an entry and holds an empty page, as it may.
+    pub delta_untidy: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            missing: Missing::default(),
-            stale: Stale::default(),
+            switches: Switches::default(),
             history_window: 100,
             page_size: 400,
             limits: Limits::default(),
+            lag_ms: 2_000,
+            delta_life_ms: 30 * 24 * 3_600_000,
+            delta_floor: 0,
+            delta_untidy: false,
         }
     }
+}
+
+/// The moments as of which a read sees changes, new tasks and deletions; `None` is now.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct View {
+    /// For versions.
+    pub changed: Option<u64>,
+    /// For what was made.
+    pub created: Option<u64>,
+    /// For what was deleted.
+    pub deleted: Option<u64>,
 }
 
 /// One operation, with what it may touch.
@@ -110,6 +113,37 @@ pub struct Context<'a> {
     pub now: String,
     /// `http://host:port/v1.0`, for links.
     pub base: &'a str,
+    /// How far behind a fault makes this read, in milliseconds.
+    pub behind_ms: Option<u64>,
+}
+
+impl Context<'_> {
+    /// What a list sees.
+    fn list_view(&self) -> View {
+        let switches = &self.rules.switches;
+        self.view(
+            switches.changed_in_list == ChangedInList::Late,
+            switches.created_in_list == CreatedInList::Late,
+            switches.deleted_in_list == DeletedInList::Late,
+        )
+    }
+
+    /// What a GET of one object sees.
+    fn read_view(&self) -> View {
+        let late = self.rules.switches.read_after_write == ReadAfterWrite::Late;
+        self.view(late, late, late)
+    }
+
+    fn view(&self, changed: bool, created: bool, deleted: bool) -> View {
+        if let Some(behind) = self.behind_ms {
+            let at = Some(self.store.now.ms.saturating_sub(behind));
+            return View { changed: at, created: at, deleted: at };
+        }
+        // People look at the newest; only applications read from what lags behind.
+        let app = matches!(self.actor, Actor::App(_));
+        let at = |late: bool| (late && app).then(|| self.store.now.ms.saturating_sub(self.rules.lag_ms));
+        View { changed: at(changed), created: at(created), deleted: at(deleted) }
+    }
 }
 
 /// A call to Graph, taken apart.
@@ -160,17 +194,22 @@ pub fn handle(context: &mut Context<'_>, call: &Call, rest: &[String]) -> Result
     match parts.as_slice() {
         [set] if is(set, "plans") => match call.method.as_str() {
             "GET" => read::plans_by_filter(context, call),
-            "POST" => write::create_plan(context, call),
+            "POST" => create::create_plan(context, call),
             _ => Err(GraphError::wrong_method()),
         },
         [set] if is(set, "buckets") => match call.method.as_str() {
-            "POST" => write::create_bucket(context, call),
+            "POST" => create::create_bucket(context, call),
             "GET" => Err(GraphError::bad_request("This method is not supported without a plan.")),
             _ => Err(GraphError::wrong_method()),
         },
+        [set, delta] if is(set, "tasks") && is_delta(delta) => delta::tasks(context, call, None),
+        [set, id, list, delta] if is(set, "plans") && is(list, "tasks") && is_delta(delta) => {
+            delta::tasks(context, call, Some(id))
+        }
+        [set, id, list] if is(set, "plans") && is(list, "historyItems") => history::items(context, call, id),
         [set] if is(set, "tasks") => match call.method.as_str() {
             "GET" => read::tasks_by_filter(context, call),
-            "POST" => write::create_task(context, call),
+            "POST" => create::create_task(context, call),
             _ => Err(GraphError::wrong_method()),
         },
         [set, id] if is(set, "plans") => one(context, call, Kind::Plan, id),
@@ -184,7 +223,7 @@ pub fn handle(context: &mut Context<'_>, call: &Call, rest: &[String]) -> Result
             None => Err(GraphError::no_segment(part)),
         },
         [set, id, list] if is(set, "plans") && is(list, "tasks") => match call.method.as_str() {
-            "GET" => read::tasks_of_plan(context, call, id),
+            "GET" => read::tasks_of_plan(context, call, id, &[]),
             _ => Err(GraphError::wrong_method()),
         },
         [set, id, list] if is(set, "plans") && is(list, "buckets") => match call.method.as_str() {
@@ -213,6 +252,17 @@ pub fn tasks_of_user(context: &mut Context<'_>, call: &Call, user: &str) -> Resu
     read::tasks_of_user(context, call, user)
 }
 
+/// `delta`, `delta()`, `microsoft.graph.delta()`.
+fn is_delta(segment: &str) -> bool {
+    let name = segment.trim_end_matches("()");
+    is(name, "delta") || is(name, "microsoft.graph.delta")
+}
+
+/// `GET /users/{id}/planner/plans`: the plans that are shared with a user.
+pub fn plans_of_user(context: &mut Context<'_>, call: &Call, user: &str) -> Result<Answer, GraphError> {
+    read::plans_of_user(context, call, user)
+}
+
 fn part_of_task(segment: &str) -> Option<Kind> {
     let kinds = [
         ("details", Kind::TaskDetails),
@@ -227,43 +277,12 @@ fn part_of_task(segment: &str) -> Option<Kind> {
 fn one(context: &mut Context<'_>, call: &Call, kind: Kind, id: &str) -> Result<Answer, GraphError> {
     check_id(id)?;
     match call.method.as_str() {
-        "GET" => {
-            let entity = find(context.store, kind, id).ok_or_else(|| missing(context.rules))?;
-            Ok(read::entity(context.base, entity, id, 200))
-        }
+        "GET" => read::one(context, call, kind, id),
         "PATCH" => write::patch(context, call, kind, id),
         "DELETE" if matches!(kind, Kind::Plan | Kind::Bucket | Kind::Task) => {
             write::delete(context, call, kind, id)
         }
         _ => Err(GraphError::wrong_method()),
-    }
-}
-
-/// The resource of this kind that belongs to `id`.
-pub(super) fn find<'a>(store: &'a Store, kind: Kind, id: &str) -> Option<&'a Entity> {
-    match kind {
-        Kind::Plan => store.plans.get(id).map(|plan| &plan.core),
-        Kind::PlanDetails => store.plans.get(id).map(|plan| &plan.details),
-        Kind::Bucket => store.buckets.get(id),
-        Kind::Task => store.tasks.get(id).map(|task| &task.core),
-        Kind::TaskDetails => store.tasks.get(id).map(|task| &task.details),
-        Kind::AssignedToFormat => store.tasks.get(id).map(|task| &task.formats[0]),
-        Kind::BucketFormat => store.tasks.get(id).map(|task| &task.formats[1]),
-        Kind::ProgressFormat => store.tasks.get(id).map(|task| &task.formats[2]),
-    }
-}
-
-/// The same, to be changed.
-pub(super) fn find_mut<'a>(store: &'a mut Store, kind: Kind, id: &str) -> Option<&'a mut Entity> {
-    match kind {
-        Kind::Plan => store.plans.get_mut(id).map(|plan| &mut plan.core),
-        Kind::PlanDetails => store.plans.get_mut(id).map(|plan| &mut plan.details),
-        Kind::Bucket => store.buckets.get_mut(id),
-        Kind::Task => store.tasks.get_mut(id).map(|task| &mut task.core),
-        Kind::TaskDetails => store.tasks.get_mut(id).map(|task| &mut task.details),
-        Kind::AssignedToFormat => store.tasks.get_mut(id).map(|task| &mut task.formats[0]),
-        Kind::BucketFormat => store.tasks.get_mut(id).map(|task| &mut task.formats[1]),
-        Kind::ProgressFormat => store.tasks.get_mut(id).map(|task| &mut task.formats[2]),
     }
 }
 
@@ -279,7 +298,7 @@ fn check_id(id: &str) -> Result<(), GraphError> {
 }
 
 fn missing(rules: &Rules) -> GraphError {
-    match rules.missing {
+    match rules.switches.missing {
         Missing::NotFound => GraphError::gone(),
         Missing::Forbidden => GraphError::no_access(),
     }

@@ -6,7 +6,7 @@ use super::{
     Context,
     fields::{self, Change, Type},
 };
-use crate::graph::answer::GraphError;
+use crate::graph::{answer::GraphError, switches::UnknownMember};
 
 /// Which map it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ fn object(
                 return Err(fields::wrong_literal(&value.to_string(), "Edm.Boolean"));
             }
             entry.insert(name.clone(), value.clone());
-        } else {
+        } else if context.rules.switches.unknown_member == UnknownMember::Refused {
             return Err(GraphError::unknown_member(name, type_name.trim_start_matches("microsoft.graph.")));
         }
     }

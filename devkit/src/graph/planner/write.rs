@@ -1,190 +1,17 @@
-//! Planner's writes: create, PATCH with the merge of older versions, delete.
+//! Planner's changes: PATCH with the merge of older versions, DELETE, and the rules that span members.
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Context, Stale, check_id, fields, find, find_mut, missing, read};
+use super::{Actor, Call, Context, check_id, fields, missing, read};
 use crate::graph::{
     answer::{Answer, GraphError},
     etag::{self, Kind},
-    order_hint,
     store::Entity,
+    switches::{
+        AnyEtag, BucketDelete, DeleteStale, DetailsBump, InvalidEtag, Older, PlanChange, Prefer, SameValue,
+        Stale, Switches,
+    },
 };
-
-/// The members of a task as Planner fills them in when a client names none.
-pub(crate) fn new_task_members(id: &str, now: &str, created_by: Value, hint: &str) -> Map<String, Value> {
-    let members = json!({
-        "id": id,
-        "planId": null,
-        "bucketId": null,
-        "title": null,
-        "orderHint": hint,
-        "assigneePriority": hint,
-        "percentComplete": 0,
-        "priority": 5,
-        "startDateTime": null,
-        "dueDateTime": null,
-        "createdDateTime": now,
-        "createdBy": created_by,
-        "completedDateTime": null,
-        "completedBy": null,
-        "hasDescription": false,
-        "previewType": "automatic",
-        "referenceCount": 0,
-        "checklistItemCount": 0,
-        "activeChecklistItemCount": 0,
-        "conversationThreadId": null,
-        "appliedCategories": {},
-        "assignments": {},
-    });
-    match members {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    }
-}
-
-fn required<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a str, GraphError> {
-    body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).ok_or_else(|| {
-        GraphError::invalid(format!(
-            "The request is invalid:\r\nThe property '{name}' is required and must have a value."
-        ))
-    })
-}
-
-/// What is left of a body when the members that only a create may name are taken out.
-fn without(body: &Map<String, Value>, names: &[&str]) -> Map<String, Value> {
-    body.iter()
-        .filter(|(name, _)| !names.contains(&name.as_str()))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
-}
-
-/// `POST /planner/plans`.
-pub(super) fn create_plan(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphError> {
-    let body = call.object()?;
-    required(body, "title")?;
-    let container = body.get("container");
-    let group = container
-        .and_then(|container| container.get("containerId"))
-        .or_else(|| body.get("owner"))
-        .and_then(Value::as_str)
-        .or_else(|| container?.get("url")?.as_str()?.rsplit('/').next())
-        .ok_or_else(|| {
-            GraphError::invalid("The request is invalid:\r\nThe property 'container' is required.")
-        })?
-        .to_owned();
-    if !context.store.groups.contains_key(&group) {
-        return Err(GraphError::no_access());
-    }
-    let owned = context.store.plans.values().filter(|plan| plan.core.get("owner") == &json!(group)).count();
-    context.rules.limits.check("MaximumPlannerPlans", owned + 1)?;
-    let id = context.rng.planner_id();
-    let mut start = Map::new();
-    start.insert("id".into(), json!(id));
-    start.insert("owner".into(), json!(group));
-    start.insert("createdBy".into(), context.actor.identity());
-    start.insert("createdDateTime".into(), json!(context.now));
-    start.insert(
-        "container".into(),
-        json!({
-            "containerId": group,
-            "type": "group",
-            "url": format!("https://graph.microsoft.com/v1.0/groups/{group}"),
-        }),
-    );
-    let change = fields::apply(context, Kind::Plan, &start, &without(body, &["owner", "container"]))?;
-    context.store.insert_plan(change.members, new_plan_details());
-    created(context, Kind::Plan, &id)
-}
-
-/// The members of a plan's details before anyone wrote them.
-pub(super) fn new_plan_details() -> Map<String, Value> {
-    let mut names = Map::new();
-    for number in 1..=25 {
-        names.insert(format!("category{number}"), Value::Null);
-    }
-    let mut details = Map::new();
-    details.insert("sharedWith".into(), json!({}));
-    details.insert("categoryDescriptions".into(), Value::Object(names));
-    details
-}
-
-/// `POST /planner/buckets`.
-pub(super) fn create_bucket(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphError> {
-    let body = call.object()?;
-    required(body, "name")?;
-    let plan_id = required(body, "planId")?;
-    check_id(plan_id)?;
-    let plan = context.store.plans.get(plan_id).ok_or_else(|| missing(context.rules))?;
-    context.rules.limits.check("MaximumBucketsInProject", plan.buckets.len() + 1)?;
-    let id = context.rng.planner_id();
-    let mut start = Map::new();
-    start.insert("id".into(), json!(id));
-    start.insert("planId".into(), json!(plan_id));
-    start.insert("orderHint".into(), json!(order_hint::newest(context.store.next_seq())));
-    let change = fields::apply(context, Kind::Bucket, &start, &without(body, &["id"]))?;
-    context.store.insert_bucket(change.members);
-    created(context, Kind::Bucket, &id)
-}
-
-/// `POST /planner/tasks`.
-pub(super) fn create_task(context: &mut Context<'_>, call: &Call) -> Result<Answer, GraphError> {
-    let body = call.object()?;
-    let plan_id = required(body, "planId")?.to_owned();
-    required(body, "title")?;
-    check_id(&plan_id)?;
-    let total = context.store.plans.get(&plan_id).ok_or_else(|| missing(context.rules))?.tasks.len();
-    if body.contains_key("details") {
-        return Err(GraphError::invalid(
-            "The request is invalid:\r\nDetails are written by PATCH of the task's details, not inline.",
-        ));
-    }
-    let id = context.rng.planner_id();
-    let hint = order_hint::newest(context.store.next_seq());
-    let mut start = new_task_members(&id, &context.now, context.actor.identity(), &hint);
-    start.insert("planId".into(), json!(plan_id));
-    let mut change = fields::apply(context, Kind::Task, &start, &without(body, &["id"]))?;
-    derive_task(context, &start, &mut change.members);
-    check_task(context, &change.members)?;
-    let limits = &context.rules.limits;
-    limits.check("MaximumTasksInProject", total + 1)?;
-    if total >= limits.most("MaximumActiveTasksInProject")
-        && change.members.get("percentComplete") != Some(&json!(100))
-    {
-        let active = context
-            .store
-            .tasks
-            .values()
-            .filter(|task| task.plan() == plan_id && task.core.get("percentComplete") != &json!(100))
-            .count();
-        limits.check("MaximumActiveTasksInProject", active + 1)?;
-    }
-    let everywhere = context.store.tasks.len();
-    if everywhere >= limits.most("MaximumTasksCreatedByUser") {
-        let own = context.actor.identity();
-        let made = context.store.tasks.values().filter(|task| task.core.get("createdBy") == &own).count();
-        limits.check("MaximumTasksCreatedByUser", made + 1)?;
-    }
-    let mut details = Map::new();
-    details.insert("description".into(), json!(""));
-    details.insert("previewType".into(), json!("automatic"));
-    details.insert("checklist".into(), json!({}));
-    details.insert("references".into(), json!({}));
-    context.store.insert_task(change.members, details);
-    created(context, Kind::Task, &id)
-}
-
-fn created(context: &Context<'_>, kind: Kind, id: &str) -> Result<Answer, GraphError> {
-    let entity = find(context.store, kind, id).ok_or_else(GraphError::gone)?;
-    let set = match kind {
-        Kind::Plan => "plans",
-        Kind::Bucket => "buckets",
-        _ => "tasks",
-    };
-    let mut answer = read::entity(context.base, entity, id, 201)
-        .header("Location", format!("{}/planner/{set}('{id}')", context.base));
-    answer.committed = true;
-    Ok(answer)
-}
 
 /// PATCH of any resource. A version older than the current one is merged unless a property that the body
 /// names was changed since (planner overview: older versions are accepted when nothing conflicts).
@@ -194,16 +21,17 @@ pub(super) fn patch(
     kind: Kind,
     id: &str,
 ) -> Result<Answer, GraphError> {
-    let current = find(context.store, kind, id).ok_or_else(|| missing(context.rules))?.clone();
-    let version = version_of(call, &current)?;
+    let current = context.store.find(kind, id).ok_or_else(|| missing(context.rules))?.clone();
+    let switches = context.rules.switches;
+    let version = version_of(call, &current, &switches)?;
     let body = call.object()?;
     let mut change = fields::apply(context, kind, &current.members, body)?;
     if version < current.version {
-        if current.version - version > context.rules.history_window {
+        if switches.older == Older::Refused || current.version - version > context.rules.history_window {
             return Err(GraphError::stale());
         }
         if change.named.iter().any(|path| current.changed_at(path) > version) {
-            return Err(match context.rules.stale {
+            return Err(match switches.stale {
                 Stale::Conflict => GraphError::conflict(),
                 Stale::PreconditionFailed => GraphError::stale(),
             });
@@ -212,6 +40,13 @@ pub(super) fn patch(
     match kind {
         Kind::Task => {
             derive_task(context, &current.members, &mut change.members);
+            // Planner keeps a task in its plan, unless a switch says otherwise.
+            let plan = body.get("planId").and_then(Value::as_str);
+            if switches.plan_change == PlanChange::Moved
+                && plan.is_some_and(|plan| current.get("planId") != plan)
+            {
+                return move_to(context, call, id, plan.unwrap_or_default(), change);
+            }
             check_task(context, &change.members)?;
         }
         Kind::TaskDetails => check_details(context, &change.members)?,
@@ -221,17 +56,23 @@ pub(super) fn patch(
         }
         _ => {}
     }
-    if !change.changed.is_empty() {
-        if let Some(entity) = find_mut(context.store, kind, id) {
-            entity.commit(change.members, change.changed);
-        }
+    if !change.changed.is_empty() || switches.same_value == SameValue::Bumped {
+        context.store.commit(kind, id, change.members, change.changed);
         if kind == Kind::TaskDetails {
             mirror_details(context, id);
         }
     }
-    let entity = find(context.store, kind, id).ok_or_else(GraphError::gone)?;
-    let mut answer = if call.representation {
-        read::entity(context.base, entity, id, 200).header("Preference-Applied", "return=representation")
+    changed(context, call, kind, id)
+}
+
+/// The answer to a PATCH that was taken.
+fn changed(context: &Context<'_>, call: &Call, kind: Kind, id: &str) -> Result<Answer, GraphError> {
+    let entity = context.store.find(kind, id).ok_or_else(GraphError::gone)?;
+    let heeded =
+        context.rules.switches.prefer == Prefer::Honoured || matches!(context.actor, Actor::Person(_));
+    let mut answer = if call.representation && heeded {
+        read::entity(context, entity.shown(None), id, 200)
+            .header("Preference-Applied", "return=representation")
     } else {
         Answer { etag: Some(entity.etag()), id: Some(id.to_owned()), ..Answer::no_content() }
     };
@@ -239,31 +80,63 @@ pub(super) fn patch(
     Ok(answer)
 }
 
-/// DELETE of a plan, bucket or task: only with the current version.
+/// The rest of a PATCH that names another plan: the task goes there with everything else that was written.
+fn move_to(
+    context: &mut Context<'_>,
+    call: &Call,
+    id: &str,
+    plan: &str,
+    change: fields::Change,
+) -> Result<Answer, GraphError> {
+    check_id(plan)?;
+    let total = context.store.plans.get(plan).ok_or_else(|| missing(context.rules))?.tasks.len();
+    context.rules.limits.check("MaximumTasksInProject", total + 1)?;
+    let bucket = change.members.get("bucketId").and_then(Value::as_str).map(str::to_owned);
+    let there =
+        |id: &String| context.store.buckets.get(id).is_some_and(|bucket| bucket.get("planId") == plan);
+    let bucket = bucket.filter(there);
+    context.store.commit(Kind::Task, id, change.members, change.changed);
+    context.store.move_task(id, plan, bucket.as_deref());
+    changed(context, call, Kind::Task, id)
+}
+
+/// DELETE of a plan, bucket or task.
 pub(super) fn delete(
     context: &mut Context<'_>,
     call: &Call,
     kind: Kind,
     id: &str,
 ) -> Result<Answer, GraphError> {
-    let current = find(context.store, kind, id).ok_or_else(|| missing(context.rules))?;
-    if version_of(call, current)? < current.version {
-        return Err(GraphError::stale());
+    let switches = context.rules.switches;
+    let current = context.store.find(kind, id).ok_or_else(|| missing(context.rules))?;
+    if version_of(call, current, &switches)? < current.version {
+        match switches.delete_stale {
+            DeleteStale::PreconditionFailed => return Err(GraphError::stale()),
+            DeleteStale::Conflict => return Err(GraphError::conflict()),
+            DeleteStale::Accepted => {}
+        }
     }
     match kind {
         Kind::Plan => context.store.remove_plan(id),
-        Kind::Bucket => context.store.remove_bucket(id),
+        Kind::Bucket => context.store.remove_bucket(id, switches.bucket_delete == BucketDelete::Deleted),
         _ => context.store.remove_task(id),
     };
     Ok(Answer { committed: true, id: Some(id.to_owned()), ..Answer::no_content() })
 }
 
-/// The version that `If-Match` names, or 412.
-fn version_of(call: &Call, current: &Entity) -> Result<u64, GraphError> {
+/// The version that `If-Match` names, or the refusal of the header.
+fn version_of(call: &Call, current: &Entity, switches: &Switches) -> Result<u64, GraphError> {
     let tag = call.if_match.as_deref().ok_or_else(GraphError::if_match_missing)?;
-    etag::parse(current.kind, tag)
-        .filter(|version| *version <= current.version)
-        .ok_or_else(GraphError::if_match_invalid)
+    if tag == "*" && switches.any_etag == AnyEtag::Accepted {
+        return Ok(current.version);
+    }
+    etag::parse(current.kind, tag).filter(|version| *version <= current.version).ok_or_else(|| {
+        let refusal = GraphError::if_match_invalid();
+        match switches.invalid_etag {
+            InvalidEtag::PreconditionFailed => refusal,
+            InvalidEtag::BadRequest => GraphError { status: 400, ..refusal },
+        }
+    })
 }
 
 fn count(members: &Map<String, Value>, name: &str) -> usize {
@@ -271,7 +144,11 @@ fn count(members: &Map<String, Value>, name: &str) -> usize {
 }
 
 /// When and by whom a task was completed follows from its percentage.
-fn derive_task(context: &Context<'_>, before: &Map<String, Value>, members: &mut Map<String, Value>) {
+pub(super) fn derive_task(
+    context: &Context<'_>,
+    before: &Map<String, Value>,
+    members: &mut Map<String, Value>,
+) {
     let done = |members: &Map<String, Value>| members.get("percentComplete") == Some(&json!(100));
     if done(members) && !done(before) {
         members.insert("completedDateTime".into(), json!(context.now));
@@ -283,7 +160,7 @@ fn derive_task(context: &Context<'_>, before: &Map<String, Value>, members: &mut
 }
 
 /// The rules that span members: dates in order, the bucket in the plan, how many assignees.
-fn check_task(context: &Context<'_>, members: &Map<String, Value>) -> Result<(), GraphError> {
+pub(super) fn check_task(context: &Context<'_>, members: &Map<String, Value>) -> Result<(), GraphError> {
     let time = |name: &str| members.get(name)?.as_str()?.parse::<jiff::Timestamp>().ok();
     if let (Some(start), Some(due)) = (time("startDateTime"), time("dueDateTime"))
         && start > due
@@ -319,38 +196,43 @@ fn check_task(context: &Context<'_>, members: &Map<String, Value>) -> Result<(),
     Ok(())
 }
 
-fn check_details(context: &Context<'_>, members: &Map<String, Value>) -> Result<(), GraphError> {
+pub(super) fn check_details(context: &Context<'_>, members: &Map<String, Value>) -> Result<(), GraphError> {
     let limits = &context.rules.limits;
     limits.check("MaximumChecklistItemsOnTask", count(members, "checklist"))?;
     limits.check("MaximumReferencesOnTask", count(members, "references"))
 }
 
-/// Writes into the task what it shows of its details. Its version moves only if something it shows changed
-/// (whether Planner moves it for every edit of the details is not published).
-fn mirror_details(context: &mut Context<'_>, id: &str) {
+/// Writes into the task what it shows of its details. A switch says when that makes a new version of the task.
+pub(super) fn mirror_details(context: &mut Context<'_>, id: &str) {
     let Some(task) = context.store.tasks.get_mut(id) else { return };
-    let details = &task.details.members;
-    let checklist = details.get("checklist").and_then(Value::as_object);
-    let active = checklist
-        .map_or(0, |items| items.values().filter(|item| item.get("isChecked") != Some(&json!(true))).count());
-    let has_description =
-        details.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-    let shown = [
-        ("hasDescription", json!(has_description)),
-        ("checklistItemCount", json!(checklist.map_or(0, Map::len))),
-        ("activeChecklistItemCount", json!(active)),
-        ("referenceCount", json!(count(details, "references"))),
-        ("previewType", details.get("previewType").cloned().unwrap_or(Value::Null)),
-    ];
+    let shown = shown_details(&task.details.members);
     let changed: Vec<String> = shown
         .iter()
         .filter(|(name, value)| task.core.get(name) != value)
         .map(|(name, _)| (*name).to_owned())
         .collect();
-    if changed.is_empty() {
-        return;
+    let bump = context.rules.switches.details_bump;
+    if bump == DetailsBump::Never {
+        task.core.members.extend(shown.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    } else if !changed.is_empty() || bump == DetailsBump::Always {
+        let mut members = task.core.members.clone();
+        members.extend(shown.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        context.store.commit(Kind::Task, id, members, changed);
     }
-    let mut members = task.core.members.clone();
-    members.extend(shown.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    task.core.commit(members, changed);
+}
+
+/// What a task shows of its details.
+pub(crate) fn shown_details(details: &Map<String, Value>) -> [(&'static str, Value); 5] {
+    let checklist = details.get("checklist").and_then(Value::as_object);
+    let active = checklist
+        .map_or(0, |items| items.values().filter(|item| item.get("isChecked") != Some(&json!(true))).count());
+    let has_description =
+        details.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    [
+        ("hasDescription", json!(has_description)),
+        ("checklistItemCount", json!(checklist.map_or(0, Map::len))),
+        ("activeChecklistItemCount", json!(active)),
+        ("referenceCount", json!(count(details, "references"))),
+        ("previewType", details.get("previewType").cloned().unwrap_or(Value::Null)),
+    ]
 }

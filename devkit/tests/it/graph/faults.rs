@@ -149,7 +149,13 @@ async fn a_late_request_takes_effect_after_its_client_has_left() {
 async fn a_persons_edit_slips_in_before_a_write() {
     let graph = Graph::start().await;
     let control = graph.sim.control();
-    let edit = |body: Option<Value>| Effect::Edit { user: None, task: seed::TASK.into(), body };
+    let edit = |body: Option<Value>| Effect::Edit {
+        user: None,
+        task: seed::TASK.into(),
+        body,
+        details: None,
+        when: When::Before,
+    };
     let tag = graph.get(&path()).await.etag();
     control.fault(Fault::on("/tasks/", edit(Some(json!({"title": "hers"})))).method("PATCH")).unwrap();
     assert_eq!(graph.patch(&path(), &tag, json!({"title": "ours"})).await.status, 409);
@@ -203,6 +209,85 @@ async fn latency_is_for_each_request_and_the_write_is_half_way() {
     assert!(entry.done_ms.unwrap() - entry.at_ms >= 199, "{entry:?}");
     control.set(Settings { latency_ms: Some(0), ..Settings::default() });
     assert_eq!(control.settings().latency_ms, Some(0));
+}
+
+#[tokio::test]
+async fn a_read_may_show_what_was_there_before() {
+    let graph = Graph::start().await;
+    let control = graph.sim.control();
+    let list = format!("/planner/plans/{}/tasks", seed::PLAN);
+    let made = graph.post("/planner/tasks", create()).await;
+    let new = format!("/planner/tasks/{}", made.body["id"].as_str().unwrap());
+    control.person_patch(seed::PERSON, seed::TASK, json!({"title": "hers"})).unwrap();
+    control.person_delete(seed::PERSON, seed::OTHER_TASK).unwrap();
+    let stale = || control.fault(Fault::on("/planner", Effect::Stale { ms: 60_000 }).method("GET")).unwrap();
+    let titles = async || {
+        let list = graph.get(&list).await;
+        let titles = list.body["value"].as_array().unwrap().iter().map(|task| task["title"].clone());
+        titles.collect::<Vec<_>>()
+    };
+    stale();
+    assert_eq!(titles().await, [json!("Update client list"), json!("Testing")]);
+    assert_eq!(titles().await, [json!("hers"), json!("T")], "only the one call");
+    stale();
+    assert_eq!(graph.get(&new).await.status, 404);
+    stale();
+    let old = graph.get(&path()).await;
+    assert_eq!(old.body["title"], "Update client list");
+    assert_eq!(graph.patch(&path(), &old.etag(), json!({"title": "ours"})).await.status, 409);
+}
+
+#[tokio::test]
+async fn a_body_may_come_slowly_and_a_wait_in_fractions() {
+    let graph = Graph::start().await;
+    let control = graph.sim.control();
+    control.fault(Fault::on("/tasks/", Effect::Slow { ms: 300 })).unwrap();
+    let start = std::time::Instant::now();
+    assert_eq!(graph.get(&path()).await.body["id"], seed::TASK);
+    assert!(start.elapsed() >= Duration::from_millis(290), "{:?}", start.elapsed());
+    let mut status = Effect::status(429);
+    if let Effect::Status { retry_after, .. } = &mut status {
+        *retry_after = Some(RetryAfter::Millis(2128));
+    }
+    control.fault(Fault::on("/tasks/", status)).unwrap();
+    assert_eq!(graph.get(&path()).await.headers["retry-after"], "2.128");
+    control.advance(Duration::from_millis(2200));
+    assert!(!control.breaches().iter().any(|breach| breach.at_ms > 2_000), "the wait is over");
+}
+
+#[tokio::test]
+async fn a_persons_edit_slips_in_after_a_read_and_clocks_differ() {
+    let graph = Graph::start().await;
+    let control = graph.sim.control();
+    let edit = Effect::Edit {
+        user: None,
+        task: seed::TASK.into(),
+        body: Some(json!({"title": "hers"})),
+        details: Some(json!({"description": "hers too"})),
+        when: When::After,
+    };
+    control.fault(Fault::on("/tasks/", edit).method("GET")).unwrap();
+    let read = graph.get(&path()).await;
+    assert_eq!(read.body["title"], "Update client list", "the read came first");
+    assert_eq!(control.details(seed::TASK).unwrap()["description"], "hers too");
+    assert_eq!(graph.patch(&path(), &read.etag(), json!({"title": "ours"})).await.status, 409);
+
+    control.set(Settings { clock_skew_ms: Some(-7_200_000), ..Settings::default() });
+    let made = graph.post("/planner/tasks", create()).await;
+    let there: jiff::Timestamp = made.body["createdDateTime"].as_str().unwrap().parse().unwrap();
+    let before: jiff::Timestamp = control.task(made.body["id"].as_str().unwrap()).unwrap()["createdDateTime"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(there, before);
+    let date = made.headers["date"].to_str().unwrap();
+    let date = jiff::fmt::rfc2822::parse(date).unwrap().timestamp();
+    assert!((date.as_second() - there.as_second()).abs() <= 1, "one clock: {date} {there}");
+    control.set(Settings { clock_skew_ms: Some(0), ..Settings::default() });
+    let now = graph.post("/planner/tasks", create()).await;
+    let now: jiff::Timestamp = now.body["createdDateTime"].as_str().unwrap().parse().unwrap();
+    assert!(now.as_second() - there.as_second() >= 7_190, "{there} {now}");
 }
 
 /// Polls until it is so, at most five seconds.

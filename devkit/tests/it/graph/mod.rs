@@ -4,13 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
 mod batch;
+mod conduct;
 mod control;
+mod delta;
 mod faults;
 mod golden;
+mod permissions;
 mod planner;
 mod random;
 mod rules;
 mod schema;
+mod switches;
 mod tokens;
 
 use annika_devkit::graph::{GraphOptions, GraphSimulator, Side};

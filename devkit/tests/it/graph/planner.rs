@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use annika_devkit::graph::{GraphOptions, NewTask, Settings, seed};
+use annika_devkit::graph::{GraphOptions, NewTask, seed};
 use reqwest::Method;
 use serde_json::json;
 
@@ -117,10 +117,7 @@ async fn a_task_is_made_changed_and_deleted() {
     assert_eq!(graph.delete(&path, &made.etag()).await.status, 412, "an old version is not deleted");
     assert_eq!(graph.delete(&path, &now.etag()).await.status, 204);
     assert_eq!(graph.get(&path).await.status, 404);
-    graph
-        .sim
-        .control()
-        .set(Settings { missing: Some(annika_devkit::graph::Missing::Forbidden), ..Settings::default() });
+    graph.sim.control().switch("missing", "forbidden403").unwrap();
     assert_eq!(graph.get(&path).await.status, 403);
 }
 

@@ -1,6 +1,6 @@
 //! What Planner refuses, and how: entity tags, conflicts, values, limits.
 
-use annika_devkit::graph::{GraphOptions, Limits, NewTask, Settings, Stale, etag, seed};
+use annika_devkit::graph::{GraphOptions, Limits, NewTask, Settings, etag, seed};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ async fn an_older_version_is_merged_unless_the_same_property_changed() {
         assert!(person.is_ok(), "{person:?}");
         let reply = graph.patch(&task_path(), &old, second.clone()).await;
         assert_eq!(reply.status, status, "{first} then {second}: {:?}", reply.body);
-        graph.sim.control().set(Settings { stale: Some(Stale::PreconditionFailed), ..Settings::default() });
+        graph.sim.control().switch("stale", "pre412").unwrap();
         if status == 409 {
             assert_eq!(graph.patch(&task_path(), &old, second).await.status, 412);
         }
