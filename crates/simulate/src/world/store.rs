@@ -40,7 +40,7 @@ pub struct Task {
     pub failed: Option<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Store {
     pub documents: BTreeMap<String, Stored>,
     pub tasks: BTreeMap<String, Task>,
@@ -55,6 +55,10 @@ pub struct Store {
     details_etags: BTreeMap<String, String>,
     lease: Option<(u64, i64)>,
     pub pause_until: i64,
+    /// What others pushed for us to look at.
+    pub pending: Vec<String>,
+    /// Somebody asked for a poll.
+    pub poll_wanted: bool,
     fence: u64,
     /// Which life of which process has a fence.
     fences: BTreeMap<u64, u64>,

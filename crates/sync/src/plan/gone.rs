@@ -178,7 +178,12 @@ fn write_from_planner(
     let stamp = SyncStamp { rev: context.rev.clone(), planner_id, etag: remote.etag.clone() };
     let document: Document = lens::render(&imported, &remote.fields).with_stamp(&stamp);
     for (field, value) in &remote.fields {
-        state.base.insert(*field, value.clone());
+        let old = state.base.insert(*field, value.clone()).unwrap_or(Value::Null);
+        if restored && !same(*field, &old, value) && !state.is_own_echo(*field, value) {
+            // Agents that still have the old document have not seen this.
+            state.remember_superseded(*field, &old, context.now);
+            state.remote_changed.insert(*field, context.now);
+        }
     }
     state.current.clone_from(&state.base);
     let shown = lens::project(&document, None).map(|shown| shown.fields).unwrap_or_default();
