@@ -6,9 +6,9 @@ use std::{
 };
 
 use annika_simulate::{
-    play::{faults, play, run, trace},
+    play::{play, run, trace},
     stopwatch::Stopwatch,
-    world::sim::Faults,
+    world::faults::Faults,
 };
 use clap::Parser;
 
@@ -40,7 +40,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let faults = if cli.no_faults { |_| Faults::default() } else { faults };
+    let faults = if cli.no_faults { |_| Faults::default() } else { Faults::of };
     if let Some(seed) = cli.seed {
         return one(seed, faults(seed), cli.trace);
     }

@@ -7,36 +7,14 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::world::{
-    actors,
-    checks::at_the_end,
-    sim::{Faults, Rng, Stage},
-    store::word,
-};
+use crate::world::{actors, checks::at_the_end, faults::Faults, sim::Stage, store::word};
 
 /// How long agents, people and faults act, ms.
 const ACTIVE: i64 = 150_000;
-/// By then both sides must agree, ms.
-const SETTLED: i64 = ACTIVE + 240_000;
-/// Until then nothing may be written any more, ms.
-const QUIET: i64 = SETTLED + 120_000;
-
-/// Each seed draws its own mixture of what goes wrong.
-pub fn faults(seed: u64) -> Faults {
-    let mut rng = Rng::new(seed ^ 0x5eed);
-    let mut draw = |of: &[u64]| *rng.pick(of).expect("a choice");
-    Faults {
-        kill: draw(&[0, 5, 20, 60]),
-        pause: draw(&[0, 0, 3, 10]),
-        store: draw(&[0, 0, 20, 100]),
-        graph: draw(&[0, 100, 300]),
-        throttle: draw(&[0, 200, 400]),
-        broken: draw(&[0, 100, 200]),
-        absent: draw(&[0, 0, 100]),
-        list: draw(&[0, 300, 1_000]),
-        lag: draw(&[0, 2_000, 8_000]),
-    }
-}
+/// So long after that, and after the last process has woken up, both sides must agree, ms.
+const SETTLES: i64 = 240_000;
+/// For so long nothing may be written then: ten cycles, ms.
+const QUIET: i64 = 150_000;
 
 /// What a play was like.
 #[derive(Debug, Default, PartialEq)]
@@ -50,7 +28,7 @@ pub struct Played {
 /// Plays a seed; what it was like, or what is wrong.
 pub fn play(seed: u64, faults: Faults) -> Result<Played, Vec<String>> {
     // A defect that panics fails its seed, not the whole run.
-    let played = catch_unwind(|| play_on(Stage::new(seed, faults, 2)));
+    let played = catch_unwind(|| play_on(Stage::new(seed, faults)));
     played.unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
@@ -60,7 +38,7 @@ pub fn play(seed: u64, faults: Faults) -> Result<Played, Vec<String>> {
 
 /// The same, and says everything that happens on stderr.
 pub fn trace(seed: u64, faults: Faults) -> Result<Played, Vec<String>> {
-    let stage = Stage::new(seed, faults, 2);
+    let stage = Stage::new(seed, faults);
     stage.sim.lock().verbose = true;
     play_on(stage)
 }
@@ -69,7 +47,8 @@ fn play_on(mut stage: Stage) -> Result<Played, Vec<String>> {
     actors::begin(&stage.sim, ACTIVE);
     stage.run_until(ACTIVE);
     stage.sim.lock().faults = Faults::default();
-    stage.run_until(SETTLED);
+    let settled = stage.all_awake().max(ACTIVE) + SETTLES;
+    stage.run_until(settled);
     let (writes, wrong) = {
         let sim = stage.sim.lock();
         ((sim.graph_writes, sim.graph_reads, sim.store.document_writes), at_the_end(&sim))
@@ -77,7 +56,7 @@ fn play_on(mut stage: Stage) -> Result<Played, Vec<String>> {
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    stage.run_until(QUIET);
+    stage.run_until(settled + QUIET);
     let trace = stage.trace();
     let sim = stage.sim.lock();
     let later = (sim.graph_writes, sim.graph_reads, sim.store.document_writes);

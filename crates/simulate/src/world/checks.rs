@@ -7,7 +7,12 @@ use annika_sync::{
     world::Event,
 };
 
-use super::{actors::lineage, oracle::texts, sim::Sim, wire::categories};
+use super::{
+    actors::{ASSIGNEES, values},
+    oracle::texts,
+    sim::Sim,
+    wire::categories,
+};
 
 /// Everything that is wrong.
 pub fn at_the_end(sim: &Sim) -> Vec<String> {
@@ -37,16 +42,35 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
         match (tasks.first(), docs.first()) {
             _ if unresolved || listed.is_some() => {}
             (Some(task), Some(doc)) => same(sim, doc, task, &mut wrong),
+            // A document that had a time to live says nothing by its absence.
+            (Some(task), None) if expired(sim, task) => {}
             (Some(task), None) => wrong.push(format!("{of}: {task} has no document")),
             (None, Some(doc)) => wrong.push(format!("{of}: {doc} is not in Planner")),
             (None, None) => {}
+        }
+    }
+    for of in &sim.actors.dead {
+        if live.contains_key(of.as_str()) || documents.contains_key(of) {
+            wrong.push(format!("{of} came back, though whoever deleted it had seen all of it"));
+        }
+    }
+    for (id, task) in &sim.store.tasks {
+        let mapped = sim.store.state(id).planner_id.is_some_and(|id| sim.planner.tasks.contains_key(&id));
+        let code = task.failed.as_ref().filter(|code| *code != "create_unresolved");
+        if let Some(code) = code.filter(|_| !mapped && sim.store.document(id, sim.now).is_none()) {
+            wrong.push(format!("{id} is gone and still listed as failed: {code}"));
         }
     }
     wrong.extend(lost(sim));
     wrong
 }
 
-fn same(sim: &Sim, doc: &str, task: &str, wrong: &mut Vec<String>) {
+fn expired(sim: &Sim, task: &str) -> bool {
+    sim.store.owners.get(task).is_some_and(|owner| sim.store.state(owner).expires)
+}
+
+/// What differs between a document and the task that it should be mapped to.
+pub fn same(sim: &Sim, doc: &str, task: &str, wrong: &mut Vec<String>) {
     let Some(stored) = sim.store.document(doc, sim.now) else { return };
     let state = sim.store.state(doc);
     if state.planner_id.as_deref() != Some(task) {
@@ -86,7 +110,9 @@ fn same(sim: &Sim, doc: &str, task: &str, wrong: &mut Vec<String>) {
 fn lost(sim: &Sim) -> Vec<String> {
     let (mut standing, mut losers) = (BTreeSet::new(), BTreeSet::new());
     for id in sim.planner.tasks.keys() {
-        sim.planner.get(id).iter().for_each(|json| texts(json, &mut standing));
+        let task = sim.planner.get(id);
+        task.iter().for_each(|json| texts(json, &mut standing));
+        standing.extend(values(task.as_ref(), &[ASSIGNEES.planner]));
         sim.planner.details(id).iter().for_each(|json| texts(json, &mut standing));
     }
     for (_, event) in &sim.store.events {
@@ -104,7 +130,7 @@ fn lost(sim: &Sim) -> Vec<String> {
         .map(|(id, _)| sim.actors.of_document(id))
         .collect();
     let about = |value: &str| {
-        let of = lineage(value);
+        let of = sim.actors.of_value(value);
         !sim.actors.by_agents.contains(of)
             && !sim.actors.by_people.contains(of)
             && !waiting.contains(of)

@@ -16,35 +16,21 @@ use std::{
 use annika_sync::{
     engine::{Engine, Settings},
     limiter::Rate,
+    world::World as _,
 };
 
-use super::{actors::Actors, oracle::Oracle, planner::Planner, store::Store, wire::Wire};
+use super::{
+    actors::Actors,
+    failover::Replica,
+    faults::Faults,
+    oracle::Oracle,
+    planner::Planner,
+    store::Store,
+    wire::{PLANS, Wire},
+};
 
 /// When the play begins, ms.
 pub const START: i64 = 1_764_064_800_000;
-
-/// What goes wrong, each as a chance in 10,000. All of them at once hide states, so a seed draws some.
-#[derive(Clone, Debug, Default)]
-pub struct Faults {
-    /// At each event: a process is killed.
-    pub kill: u64,
-    /// At each event: a process is not scheduled for a while and keeps its beliefs.
-    pub pause: u64,
-    /// A call of the store fails: it did not arrive, its reply was lost, or it arrives late.
-    pub store: u64,
-    /// A request to Graph fails in one of the same ways.
-    pub graph: u64,
-    /// One item of a batch is throttled.
-    pub throttle: u64,
-    /// One item of a batch is answered 500, done or not.
-    pub broken: u64,
-    /// A task that is there is answered 404.
-    pub absent: u64,
-    /// A list is cut short or refused.
-    pub list: u64,
-    /// How old a list may be, ms.
-    pub lag: u64,
-}
 
 /// A repeatable stream of numbers (SplitMix64).
 #[derive(Clone, Debug)]
@@ -98,6 +84,12 @@ pub struct Sim {
     pub graph_writes: u64,
     /// Reads of single tasks.
     pub graph_reads: u64,
+    /// What the replica has that takes over next.
+    pub replica: Option<Replica>,
+    /// Per process: how far its clock is off, ms.
+    pub clocks: Vec<i64>,
+    /// Until when Graph refuses everything of a plan.
+    pub closed: BTreeMap<&'static str, i64>,
     /// What was found wrong on the way.
     pub violations: Vec<String>,
     /// Per process: heard of a mark, and who waits for it.
@@ -127,6 +119,43 @@ impl Sim {
             let line = format!("{:>8} {what} {}", self.now - START, about(self));
             eprintln!("{line}");
         }
+    }
+
+    /// Draws when Redis fails over, when clocks jump, and when plans are closed.
+    fn schedule_faults(&mut self) {
+        let faults = self.faults.clone();
+        for _ in 0..faults.failovers {
+            let at = 5_000 + self.rng.ms(140_000);
+            let lost = 1 + self.rng.ms(1_000);
+            self.at(at - lost, |sim| {
+                let replica = Replica::of(sim);
+                sim.replica = Some(replica);
+            });
+            self.at(at, Sim::fail_over);
+        }
+        let jumps = if faults.clocks == 0 { 0 } else { 1 + self.clocks.len() };
+        for jump in 0..jumps {
+            let process = jump % self.clocks.len();
+            let off = self.rng.ms(faults.clocks) - i64::try_from(faults.clocks / 2).expect("short");
+            let at = if jump < self.clocks.len() { 0 } else { self.rng.ms(150_000) };
+            self.at(at, move |sim| {
+                sim.note("clock jumps", |_| format!("{process} {off}"));
+                sim.clocks[process] = off;
+            });
+        }
+        for _ in 0..faults.closed_plans {
+            let plan = *self.rng.pick(&PLANS).expect("a plan");
+            let (at, length) = (self.rng.ms(120_000), 3_000 + self.rng.ms(27_000));
+            self.at(at, move |sim| {
+                sim.note("plan closed", |_| format!("{plan} {length}"));
+                sim.closed.insert(plan, sim.now + length);
+            });
+        }
+    }
+
+    /// Graph refuses everything of this plan now.
+    pub fn is_closed(&self, plan: &str) -> bool {
+        self.closed.get(plan).is_some_and(|until| *until > self.now)
     }
 
     pub fn violation(&mut self, what: String) {
@@ -205,7 +234,17 @@ impl Wake for Flag {
     }
 }
 
+/// How a process runs the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All the time, under the engine's lease.
+    Continuous,
+    /// One cycle every so often.
+    Periodic,
+}
+
 struct Process {
+    mode: Mode,
     future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     flag: Arc<Flag>,
     paused_until: i64,
@@ -216,6 +255,20 @@ struct Process {
 pub struct Stage {
     pub sim: Shared,
     processes: Vec<Process>,
+}
+
+/// How long a cycle of the periodic mode may take.
+const CYCLE: Duration = Duration::from_secs(10);
+/// From its end to the next one.
+const BETWEEN_CYCLES: Duration = Duration::from_secs(5);
+
+/// Two to four processes, most of them continuous.
+fn modes(seed: u64) -> Vec<Mode> {
+    let mut rng = Rng::new(seed ^ 0xcafe);
+    let count = 2 + rng.below(3) * u64::from(rng.chance(4_000));
+    let periodic = *rng.pick(&[0, 0, 0, 0, 3_000, 10_000]).expect("a chance");
+    let mode = |_| if rng.chance(periodic) { Mode::Periodic } else { Mode::Continuous };
+    (0..count).map(mode).collect()
 }
 
 pub fn settings() -> Settings {
@@ -231,7 +284,18 @@ pub fn settings() -> Settings {
 }
 
 impl Stage {
-    pub fn new(seed: u64, faults: Faults, processes: usize) -> Self {
+    /// A world with as many processes as the seed draws.
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        Self::with_modes(seed, faults, modes(seed))
+    }
+
+    /// A world with so many continuous processes.
+    pub fn of(seed: u64, faults: Faults, processes: usize) -> Self {
+        Self::with_modes(seed, faults, vec![Mode::Continuous; processes])
+    }
+
+    fn with_modes(seed: u64, faults: Faults, modes: Vec<Mode>) -> Self {
+        let processes = modes.len();
         let mut rng = Rng::new(seed);
         let planner = Planner::new(rng.chance(5_000));
         let sim = Sim {
@@ -244,6 +308,9 @@ impl Stage {
             actors: Actors::default(),
             graph_writes: 0,
             graph_reads: 0,
+            replica: None,
+            clocks: vec![0; processes],
+            closed: BTreeMap::new(),
             violations: Vec::new(),
             heard: vec![(false, None); processes],
             lives: vec![0; processes],
@@ -253,13 +320,24 @@ impl Stage {
             tally: BTreeMap::new(),
             verbose: false,
         };
-        let process = |_| Process {
+        let process = |mode| Process {
+            mode,
             future: None,
             flag: Arc::new(Flag(AtomicBool::new(true))),
             paused_until: 0,
             starts_at: START,
         };
-        Self { sim: Shared(Arc::new(Mutex::new(sim))), processes: (0..processes).map(process).collect() }
+        let stage = Self {
+            sim: Shared(Arc::new(Mutex::new(sim))),
+            processes: modes.into_iter().map(process).collect(),
+        };
+        stage.sim.lock().schedule_faults();
+        stage
+    }
+
+    /// When every process is scheduled again, ms after the start.
+    pub fn all_awake(&self) -> i64 {
+        self.processes.iter().map(|process| process.paused_until - START).max().unwrap_or(0)
     }
 
     /// Lets time pass until then, ms after the start.
@@ -292,10 +370,18 @@ impl Stage {
             if process.future.is_none() && process.starts_at <= now {
                 self.sim.lock().lives[index] += 1;
                 let wire = Wire::new(self.sim.clone(), index);
+                let mode = process.mode;
                 process.future = Some(Box::pin(async move {
                     let engine = Engine::new(wire, settings());
                     loop {
-                        engine.run(std::future::pending()).await;
+                        match mode {
+                            Mode::Continuous => drop(engine.run(std::future::pending()).await),
+                            Mode::Periodic => {
+                                // A store that did not answer is asked again by the next timer.
+                                let _ = engine.run_once(CYCLE).await;
+                                engine.world().sleep(BETWEEN_CYCLES).await;
+                            }
+                        }
                     }
                 }));
                 process.flag.0.store(true, Ordering::Relaxed);
@@ -325,7 +411,8 @@ impl Stage {
             process.future = None;
             process.starts_at = starts_at;
         } else if sim.rng.chance(pause) {
-            let away = 1_000 + sim.rng.ms(30_000);
+            let longest = sim.faults.longest_pause;
+            let away = 1_000 + sim.rng.ms(longest);
             sim.note("pause", |_| format!("{index} {away}"));
             sim.at(away, |_| {});
             self.processes[index].paused_until = sim.now + away;

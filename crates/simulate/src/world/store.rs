@@ -43,7 +43,7 @@ pub struct Task {
     pub failed: Option<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Store {
     pub documents: BTreeMap<String, Stored>,
     pub tasks: BTreeMap<String, Task>,
@@ -65,6 +65,10 @@ pub struct Store {
     lease: Option<(u64, i64)>,
     pub pause_until: i64,
     pub pace: Option<Pace>,
+    /// What others pushed for us to look at.
+    pub pending: Vec<String>,
+    /// Somebody asked for a poll.
+    pub poll_wanted: bool,
     fence: u64,
     /// Which life of which process has a fence.
     fences: BTreeMap<u64, u64>,

@@ -17,10 +17,11 @@ use annika_sync::world::{
     OpenCreate, Pace, PlanList, Plans, Quota, Report, SeenDetails, Signals, Snapshot, StoreError, Stored,
     SweepPage, World,
 };
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::{
-    planner::{APP, By},
+    graph::{serve, serve_list},
+    planner::APP,
     sim::{Answer, Shared, Sim},
 };
 
@@ -66,10 +67,6 @@ pub fn categories() -> Categories {
 
 fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn duration(ms: i64) -> Duration {
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
 impl Wire {
@@ -162,92 +159,10 @@ fn kind(result: CommitResult) -> &'static str {
     }
 }
 
-fn answered(status: u16, body: Option<Json>) -> GraphOutcome {
-    GraphOutcome::Answer { status, body, retry_after: None }
-}
-
-/// One request arrives.
-fn serve(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
-    let outcome = serve_quietly(sim, request);
-    sim.graph_reads += u64::from(matches!(request, GraphRequest::GetTask { .. }));
-    if request.is_write() {
-        sim.graph_writes += 1;
-        let what = if status(&outcome) == "200" { "graph write" } else { "graph write refused" };
-        sim.note(what, |_| format!("{request:?} -> {}", status(&outcome)));
-    }
-    outcome
-}
-
-fn status(outcome: &GraphOutcome) -> String {
-    match outcome {
-        GraphOutcome::Answer { status, .. } => status.to_string(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn serve_quietly(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
-    let (throttle, broken, absent) = (sim.faults.throttle, sim.faults.broken, sim.faults.absent);
-    if sim.rng.chance(throttle) {
-        let retry_after = Some(duration(1_000 + sim.rng.ms(4_000)));
-        return GraphOutcome::Answer { status: 429, body: None, retry_after };
-    }
-    let is_broken = sim.rng.chance(broken);
-    if is_broken && sim.rng.chance(5_000) {
-        return answered(500, None);
-    }
-    if !matches!(request, GraphRequest::CreateTask { .. }) && sim.rng.chance(absent) {
-        return answered(404, None);
-    }
-    let now = sim.now;
-    let planner = &mut sim.planner;
-    let outcome = match request {
-        GraphRequest::GetTask { planner_id } => planner.get(planner_id).ok_or(404),
-        GraphRequest::GetDetails { planner_id } => planner.details(planner_id).ok_or(404),
-        GraphRequest::FindUsers { .. } => Ok(json!({"value": []})),
-        GraphRequest::CreateTask { body } => {
-            let json = planner.create(body, By::App, now);
-            sim.actors.task_created(&json);
-            Ok(json)
-        }
-        GraphRequest::PatchTask { planner_id, etag, body } => planner.patch(planner_id, etag, body, now),
-        GraphRequest::PatchDetails { planner_id, etag, body } => {
-            planner.patch_details(planner_id, etag, body, now)
-        }
-        GraphRequest::DeleteTask { planner_id, etag } => {
-            if planner.tasks.contains_key(planner_id) && !sim.actors.may_delete_in_planner(planner_id) {
-                let what = format!("DELETE of {planner_id}, which nobody deleted");
-                sim.violation(what);
-            }
-            sim.planner.delete(planner_id, etag, now).map(|()| Json::Null)
-        }
-    };
-    match outcome {
-        _ if is_broken => answered(500, None),
-        Ok(body) => answered(200, (!body.is_null()).then_some(body)),
-        Err(status) => answered(status, Some(json!({"error": {"code": "", "message": ""}}))),
-    }
-}
-
-fn serve_list(sim: &mut Sim, plan: &str, begun_at: i64) -> PlanList {
-    let (fault, lag) = (sim.faults.list, sim.faults.lag);
-    if sim.rng.chance(fault) {
-        return match sim.rng.below(3) {
-            0 => PlanList::Refused { status: 429, retry_after: Some(Duration::from_secs(2)) },
-            1 => PlanList::Refused { status: 403, retry_after: None },
-            _ => PlanList::Incomplete {
-                reason: "the second page did not come".to_owned(),
-                answered: true,
-                retry_after: None,
-            },
-        };
-    }
-    let then = sim.now - sim.rng.ms(lag + 1);
-    PlanList::Complete { tasks: sim.planner.list(plan, then), begun_at }
-}
-
 impl World for Wire {
     fn now_ms(&self) -> i64 {
-        self.sim.lock().now
+        let sim = self.sim.lock();
+        sim.now + sim.clocks[self.process]
     }
 
     fn random(&self) -> u64 {
@@ -303,7 +218,16 @@ impl World for Wire {
     }
 
     async fn ingest_pending(&self) -> Stored<usize> {
-        self.store("ingest_pending", |_| 0).await
+        let process = self.process;
+        self.store("ingest_pending", move |sim| {
+            let pending = std::mem::take(&mut sim.store.pending);
+            pending.iter().for_each(|id| sim.store.mark(id, 0, sim.now));
+            if !pending.is_empty() {
+                sim.wake(process);
+            }
+            pending.len()
+        })
+        .await
     }
 
     async fn claim(&self, quota: Quota, lease: Duration) -> Stored<Claimed> {
@@ -349,6 +273,9 @@ impl World for Wire {
                         });
                         *sim.tally.entry(kind(result)).or_default() += 1;
                         if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
+                            if commit.durable {
+                                sim.replicate();
+                            }
                             let wrong = sim.actors.after_commit(commit);
                             wrong.into_iter().for_each(|wrong| sim.violation(wrong));
                         }
@@ -471,9 +398,7 @@ impl World for Wire {
 
     async fn graph(&self, requests: Vec<GraphRequest>) -> Vec<GraphOutcome> {
         let count = requests.len();
-        let outcomes = self
-            .call(move |sim| requests.iter().map(|request| serve(sim, request)).collect::<Vec<_>>())
-            .await;
+        let outcomes = self.call(move |sim| serve(sim, &requests)).await;
         let unknown = GraphOutcome::Unknown { reason: "no answer".to_owned() };
         outcomes.unwrap_or_else(|| vec![unknown; count])
     }
@@ -485,7 +410,7 @@ impl World for Wire {
     async fn signals(&self) -> Stored<Signals> {
         self.store("signals", |sim| Signals {
             paused_until: sim.store.pause_until,
-            poll_wanted: false,
+            poll_wanted: std::mem::take(&mut sim.store.poll_wanted),
             pace: sim.store.pace,
         })
         .await

@@ -2,11 +2,13 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod pinned;
+
 use std::{collections::BTreeMap, ops::Range};
 
 use annika_simulate::{
-    play::{faults, play, run},
-    world::sim::Faults,
+    play::{play, run},
+    world::faults::Faults,
 };
 
 /// Plays the seeds; what happened over all of them.
@@ -36,7 +38,7 @@ fn without_faults_both_sides_agree() {
 
 #[test]
 fn with_faults_both_sides_agree_and_nothing_is_lost() {
-    let tally = check(seeds(0..300), faults);
+    let tally = check(seeds(0..300), Faults::of);
     // A world in which these do not happen would prove nothing.
     for what in [
         "kill",
@@ -60,11 +62,11 @@ fn with_faults_both_sides_agree_and_nothing_is_lost() {
     }
 }
 
-/// Seeds that found something once: starved reads (17), moves between plans (the others).
+/// Seeds that found something once.
 #[test]
 fn seeds_that_failed_once() {
     for seed in [17, 158, 1_020, 2_175, 2_499, 3_086, 3_260, 4_046, 4_148, 4_270, 4_631, 4_711, 4_773] {
-        if let Err(wrong) = play(seed, faults(seed)) {
+        if let Err(wrong) = play(seed, Faults::of(seed)) {
             panic!("seed {seed}: {}", wrong.join("; "));
         }
     }
@@ -73,6 +75,6 @@ fn seeds_that_failed_once() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 1..6 {
-        assert_eq!(play(seed, faults(seed)), play(seed, faults(seed)), "seed {seed}");
+        assert_eq!(play(seed, Faults::of(seed)), play(seed, Faults::of(seed)), "seed {seed}");
     }
 }

@@ -114,6 +114,8 @@ struct Shared {
     poll_soon: Option<i64>,
     /// Which plan's last complete list showed a task, by Planner id.
     places: BTreeMap<String, String>,
+    /// Plans whose last list was refused or incomplete, and since when, ms.
+    unlisted: BTreeMap<String, i64>,
     /// Polls so far, for the rotation over plans.
     polls: usize,
     /// The pace that the store was told last.
@@ -130,6 +132,7 @@ impl<W: World> Engine<W> {
             paused_until: 0,
             poll_soon: None,
             places: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
             polls: 0,
             kept_pace: None,
         };

@@ -18,6 +18,9 @@ use crate::{
 const SUSPICION: Duration = Duration::from_secs(8);
 /// How long a create may take to be seen in a list before its plan is listed in the usual time only, ms.
 const RECENT_MS: i64 = 120_000;
+/// While some plan's list does not come, tasks that others lack may have moved there: for so long their absence is no
+/// evidence, ms.
+const UNLISTED_MS: i64 = 15 * 60_000;
 /// While Graph is down, one plan is listed this often to see whether it is back.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -84,6 +87,7 @@ impl<W: World> Engine<W> {
             let mut shared = self.shared();
             shared.report.plans = plans.synced.len();
             shared.report.problems.clone_from(&plans.problems);
+            shared.unlisted.retain(|plan, _| plans.synced.contains(plan));
         }
         let wanted = plans.synced;
         let mut refused = BTreeMap::new();
@@ -126,10 +130,15 @@ impl<W: World> Engine<W> {
         Ok(())
     }
 
-    /// Remembers where a complete list showed which task.
+    /// Remembers where a complete list showed which task, and which plans could not be listed since when.
     fn remember_places(&self, plan: &str, list: &PlanList) {
-        let PlanList::Complete { tasks, .. } = list else { return };
+        let now = self.world.now_ms();
         let mut shared = self.shared();
+        let PlanList::Complete { tasks, .. } = list else {
+            shared.unlisted.entry(plan.to_owned()).or_insert(now);
+            return;
+        };
+        shared.unlisted.remove(plan);
         shared.places.retain(|_, place| place != plan);
         let ids = tasks.iter().filter_map(|task| task.get("id").and_then(Json::as_str));
         shared.places.extend(ids.map(|id| (id.to_owned(), plan.to_owned())));
@@ -148,10 +157,15 @@ impl<W: World> Engine<W> {
 
     /// A task that another plan shows is not missing; where it is remembered there, it has left this plan.
     fn take_out_moved(&self, observation: &mut Observation, known: &BTreeMap<String, KnownPlan>) {
+        let now = self.world.now_ms();
         let shared = self.shared();
+        let unlisted = shared.unlisted.values().any(|since| now - since < UNLISTED_MS);
         let Observation { plan, missing, moved, .. } = observation;
-        missing.retain(|id, _| {
-            let Some(place) = shared.places.get(id).filter(|place| *place != plan) else { return true };
+        missing.retain(|id, times| {
+            let Some(place) = shared.places.get(id).filter(|place| *place != plan) else {
+                *times -= u32::from(unlisted && *times > 0);
+                return *times > 0;
+            };
             // Some list must go on expecting it, or its deletion would never be noticed.
             if known.get(place).is_some_and(|there| there.etags.contains_key(id)) {
                 moved.push(id.clone());

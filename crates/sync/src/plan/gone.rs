@@ -185,7 +185,12 @@ fn write_from_planner(
     let names = names(&state, snapshot, context, None);
     let document: Document = lens::render_with(&imported, &remote.fields, &names).with_stamp(&stamp);
     for (field, value) in &remote.fields {
-        state.base.insert(*field, value.clone());
+        let old = state.base.insert(*field, value.clone()).unwrap_or(Value::Null);
+        if restored && !same(*field, &old, value) && !state.is_own_echo(*field, value) {
+            // Agents that still have the old document have not seen this.
+            state.remember_superseded(*field, &old, context.now);
+            state.remote_changed.insert(*field, context.now);
+        }
     }
     state.current.clone_from(&state.base);
     let shown = lens::project_with(&document, None, &names).map(|shown| shown.fields).unwrap_or_default();

@@ -7,7 +7,7 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value as Json, json};
 
 use super::bench::{Bench, PLAN};
-use annika_simulate::world::oracle::{Oracle, texts};
+use annika_simulate::world::oracle::{Oracle, Write, texts};
 
 /// Field as the document spells it, and as Planner does.
 const TEXTS: [(&str, &str); 3] =
@@ -115,16 +115,18 @@ impl Play {
         let before = self.bench.doc.as_deref().and_then(|bytes| serde_json::from_slice::<Json>(bytes).ok());
         let stamped = doc.get("_sync").is_some();
         for (field, name) in TEXTS {
-            let written = text(Some(&doc), field);
+            let one = |json: Option<&Json>| text(json, field).map(str::to_owned).into_iter().collect();
+            let (wrote, replaced) = (one(Some(&doc)), one(before.as_ref()));
+            let write = Write { read: one(Some(read)), wrote, replaced, stamped };
             if !stamped
                 && let Some(id) = &self.bench.state.planner_id
                 && let (Some(task), Some(details)) =
                     (self.bench.planner.get(id), self.bench.planner.details(id))
             {
                 let value = text(Some(&task), name).or(text(Some(&details), name));
-                self.oracle.blind(text(Some(read), field), written, value);
+                self.oracle.blind(&write, &value.map(str::to_owned).into_iter().collect());
             }
-            self.oracle.agent_wrote(text(Some(read), field), written, text(before.as_ref(), field), stamped);
+            self.oracle.agent_wrote(&write);
         }
         self.bench.set(doc);
     }
@@ -180,7 +182,7 @@ impl Play {
                 let value = self.value(field);
                 let name = TEXTS[field].1;
                 let old = if field == 2 { self.bench.details() } else { self.bench.task() };
-                self.oracle.person_wrote(&value, text(Some(&old), name));
+                self.oracle.person_wrote(&value, text(Some(&old), name).map(str::to_owned));
                 let (id, now, body) = (self.bench.planner_id(), self.bench.now, json!({ name: value }));
                 if field == 2 {
                     self.bench.planner.edit_details(&id, &body, now);

@@ -1,0 +1,176 @@
+//! Agents and people: what each of them had seen, and what is known from outside about every task.
+
+mod agents;
+mod people;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use annika_sync::world::{Commit, LocalWrite, Next};
+use serde_json::{Map, Value as Json};
+
+use super::{
+    oracle::Oracle,
+    sim::{Shared, Sim},
+    wire::PLANS,
+};
+
+/// A field whose values are followed: the names that documents use, and Planner's.
+#[derive(Clone, Copy, Debug)]
+pub struct Followed {
+    pub documents: &'static [&'static str],
+    pub planner: &'static str,
+}
+
+/// Fields of one text. Every text that is written is unique: `lineage:number`.
+pub const TEXTS: [Followed; 3] = [
+    Followed { documents: &["title"], planner: "title" },
+    Followed { documents: &["bucket_id", "bucketId"], planner: "bucketId" },
+    Followed { documents: &["description"], planner: "description" },
+];
+/// People of a task; each id is used once.
+pub const ASSIGNEES: Followed =
+    Followed { documents: &["assigned_to", "assignedTo"], planner: "assignments" };
+/// Items of a task; each title is unique.
+pub const CHECKLIST: Followed =
+    Followed { documents: &["checklist_items", "checklistItems"], planner: "checklist" };
+
+/// What is known about a task from outside, over both sides and all its copies.
+#[derive(Debug, Default)]
+pub struct Actors {
+    numbers: u64,
+    /// Lineage of each Planner task: who made it (`a1`, `h2`), from its first title.
+    pub lineages: BTreeMap<String, String>,
+    /// Lineage of each person that was assigned.
+    people: BTreeMap<String, String>,
+    /// Lineages that an agent deleted, and that a person deleted.
+    pub by_agents: BTreeSet<String>,
+    pub by_people: BTreeSet<String>,
+    /// Lineages that were deleted by somebody who had seen all of them, and that nobody has touched since.
+    pub dead: BTreeSet<String>,
+    /// Documents that were deleted, as agents may still have them.
+    graves: Vec<(String, Json)>,
+}
+
+/// The lineage in a text.
+fn prefix(value: &str) -> &str {
+    value.split(':').next().unwrap_or_default()
+}
+
+/// Everything that a JSON value says about a followed field: texts, ids of people, titles of items.
+pub fn values(json: Option<&Json>, names: &[&str]) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for value in names.iter().filter_map(|name| json?.get(name)) {
+        match value {
+            Json::String(text) => all.extend((!text.is_empty()).then(|| text.clone())),
+            Json::Array(items) => all.extend(items.iter().filter_map(title).map(str::to_owned)),
+            Json::Object(members) => all.extend(members.iter().map(|(key, item)| {
+                let title = item.get("title").and_then(Json::as_str);
+                title.unwrap_or(key).to_owned()
+            })),
+            _ => {}
+        }
+    }
+    all
+}
+
+/// The text of an element of a list.
+fn title(item: &Json) -> Option<&str> {
+    item.as_str().or_else(|| item.get("title")?.as_str())
+}
+
+impl Actors {
+    fn text(&mut self, lineage: &str) -> String {
+        self.numbers += 1;
+        format!("{lineage}:{}", self.numbers)
+    }
+
+    /// A user id that nobody was assigned under before.
+    fn person(&mut self, lineage: &str) -> String {
+        self.numbers += 1;
+        let id = format!("{:08x}-0000-4000-8000-{:012x}", self.numbers, self.numbers);
+        self.people.insert(id.clone(), lineage.to_owned());
+        id
+    }
+
+    /// A checklist item's id, as Planner's own page makes them.
+    fn item(&mut self) -> String {
+        self.numbers += 1;
+        format!("{:08x}-1111-4000-8000-{:012x}", self.numbers, self.numbers)
+    }
+
+    pub fn task_created(&mut self, json: &Json) {
+        let id = json["id"].as_str().unwrap_or_default().to_owned();
+        self.lineages.insert(id, prefix(json["title"].as_str().unwrap_or_default()).to_owned());
+    }
+
+    /// The lineage that a value was made for.
+    pub fn of_value<'a>(&'a self, value: &'a str) -> &'a str {
+        self.people.get(value).map_or_else(|| prefix(value), String::as_str)
+    }
+
+    /// The lineage of a document: its own number, or that of the Planner task it was imported from.
+    pub fn of_document(&self, id: &str) -> String {
+        match id.strip_prefix("planner-") {
+            Some(planner_id) => self.lineages.get(planner_id).cloned().unwrap_or_default(),
+            None => id.to_owned(),
+        }
+    }
+
+    pub fn may_delete_in_planner(&self, planner_id: &str) -> bool {
+        self.lineages.get(planner_id).is_some_and(|lineage| self.by_agents.contains(lineage))
+    }
+
+    /// What the engine merges reaches its history; what it only reads while it waits does not.
+    pub fn before_commit(&self, commit: &Commit, oracle: &mut Oracle) {
+        let merged = commit.state.as_ref().is_some_and(|state| {
+            state.planner_id.is_some() && !state.need_get && !state.need_details && state.gone.is_none()
+        }) && !matches!(commit.next, Next::After(_));
+        let bytes = commit.write.as_ref().and_then(|write| write.expected.clone());
+        if merged
+            && let Some(bytes) = bytes.or_else(|| commit.document.as_ref().map(|document| document.bytes()))
+        {
+            oracle.reached(&serde_json::from_slice(&bytes).unwrap_or_default());
+        }
+    }
+
+    /// A document that the engine deletes was deleted by a person, or by an agent before another put it back.
+    pub fn after_commit(&mut self, commit: &Commit) -> Option<String> {
+        let Some(LocalWrite { new: None, expected }) = &commit.write else { return None };
+        let lineage = self.of_document(&commit.id);
+        self.bury(&commit.id, expected.as_deref());
+        (!self.by_people.contains(&lineage) && !self.by_agents.contains(&lineage))
+            .then(|| format!("the document {} was deleted, though nobody deleted it", commit.id))
+    }
+
+    /// Some agent has read the document that is gone now.
+    fn bury(&mut self, id: &str, bytes: Option<&[u8]>) {
+        if let Some(json) = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()) {
+            self.graves.push((id.to_owned(), json));
+        }
+    }
+}
+
+/// Agents and people act until then, ms after the start.
+pub fn begin(sim: &Shared, until: i64) {
+    let mut sim = sim.lock();
+    let end = sim.now + until;
+    for number in 0..3 {
+        let delay = sim.rng.ms(5_000);
+        sim.at(delay, move |sim| agents::create(sim, number));
+    }
+    sim.at(3_000, move |sim| agents::act(sim, end));
+    sim.at(4_000, move |sim| people::act(sim, end));
+}
+
+/// Whether document and task say the same in everything that is followed, and belong together.
+fn agree(sim: &Sim, id: &str, planner_id: &str) -> bool {
+    let mut wrong = Vec::new();
+    let state = sim.store.state(id);
+    let there = sim.store.document(id, sim.now).is_some_and(|stored| stored.expires_at.is_none());
+    super::checks::same(sim, id, planner_id, &mut wrong);
+    there && !state.expires && wrong.is_empty()
+}
+
+fn members(json: &Json, name: &str) -> Map<String, Json> {
+    json.get(name).and_then(Json::as_object).cloned().unwrap_or_default()
+}
