@@ -243,6 +243,13 @@ fn next(snapshot: &Snapshot, step: &Step) -> Next {
             why.push(reads(snapshot, step, *task, *details));
             "read"
         }
+        Action::FindUsers { names } => {
+            why.push(format!(
+                "{} of the people in the document are looked up in the directory by their names first.",
+                names.len()
+            ));
+            "read"
+        }
         Action::Create { .. } => {
             if let Some(create) = &step.state.create {
                 send.extend(create.fields.keys().map(|field| field.name()));
@@ -352,6 +359,9 @@ fn said(event: &Event) -> Option<String> {
         Event::Restored => Some("An edit that the deleter had not seen beats the deletion.".to_owned()),
         Event::Failed { code, .. } => Some(format!("It is listed as failed: {code}.")),
         Event::Deleted { .. } => Some("The task is gone on both sides then.".to_owned()),
+        Event::LeftOut { field, code, values } => {
+            Some(format!("Of {field}, {} stay in Redis alone ({code}).", values.len()))
+        }
         Event::Synced { .. } => None,
     }
 }

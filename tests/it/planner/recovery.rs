@@ -6,7 +6,7 @@ use annika::{
 };
 use annika_sync::{
     state::{Failure, TaskState},
-    world::{CommitResult, Direction, GuardNote, Next, Unmapped, World},
+    world::{CommitResult, Direction, GuardNote, Next, Quota, Unmapped, World},
 };
 use redis::AsyncCommands;
 
@@ -118,7 +118,7 @@ async fn only_failed_tasks_are_tried_again() {
     let snapshot = stage.world.load(&["worse".to_owned()]).await.unwrap().remove(0);
     assert!(snapshot.notes.retry, "the engine is told");
 
-    let claims = stage.world.claim(20, std::time::Duration::from_secs(60)).await.unwrap().claims;
+    let claims = stage.world.claim(Quota::each(20), std::time::Duration::from_secs(60)).await.unwrap().claims;
     let claim = claims.into_iter().find(|claim| claim.id == "worse").unwrap();
     let mut commit = done(&claim);
     commit.next = Next::Done { hint: snapshot.hint };

@@ -64,6 +64,7 @@ fn plan_of(sim: &Sim, request: &GraphRequest) -> Option<String> {
         | GraphRequest::PatchTask { planner_id, .. }
         | GraphRequest::PatchDetails { planner_id, .. }
         | GraphRequest::DeleteTask { planner_id, .. } => sim.planner.get(planner_id)?,
+        GraphRequest::FindUsers { .. } => return None,
     };
     json["planId"].as_str().map(str::to_owned)
 }
@@ -83,7 +84,7 @@ fn answer(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
     if is_broken && sim.rng.chance(5_000) {
         return answered(500, None);
     }
-    if !matches!(request, GraphRequest::CreateTask { .. }) {
+    if !matches!(request, GraphRequest::CreateTask { .. } | GraphRequest::FindUsers { .. }) {
         if sim.rng.chance(faults.absent) {
             return answered(404, None);
         }
@@ -105,6 +106,7 @@ fn carry_out(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
     let outcome = match request {
         GraphRequest::GetTask { planner_id } => planner.get(planner_id).ok_or(404),
         GraphRequest::GetDetails { planner_id } => planner.details(planner_id).ok_or(404),
+        GraphRequest::FindUsers { .. } => Ok(json!({"value": []})),
         GraphRequest::CreateTask { body } => {
             let json = planner.create(body, By::App, now);
             sim.actors.task_created(&json);
