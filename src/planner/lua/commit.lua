@@ -96,7 +96,7 @@ end
 local now = now_ms()
 local marked = (redis.call('HGET', state, 'hint') or '0') ~= ARGV[9]
 if marked then
-  redis.call('HSET', state, 'marked_at', redis.call('HGET', state, 'remarked_at', 'claims_lost') or now)
+  redis.call('HSET', state, 'marked_at', redis.call('HGET', state, 'remarked_at') or now)
 end
 redis.call('HDEL', state, 'lease_until', 'fence', 'remarked_at', 'claims_lost')
 if ARGV[12] == '' then
