@@ -170,6 +170,12 @@ private {
     SYNC_DUE sync_due() = "annika:sync:due",
         SortedSet Text, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
         "Tasks that wait, by the time in ms at which they may be worked on.";
+    SYNC_DUE_LOW sync_due_low() = "annika:sync:due:low",
+        SortedSet Text, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
+        "The same for tasks that nobody waits for: imports, and looks at details.";
+    SYNC_CLAIMED sync_claimed(holder) = "annika:sync:claimed:{holder}",
+        List Text, expires(60), Public, "sync", Cap::Life, Nothing,
+        "The tasks that an engine claimed last, for the case that it did not hear of them.";
     SYNC_FENCE sync_fence() = "annika:sync:fence",
         String Number, Life::Persistent, Public, "sync", Cap::One, Nothing,
         "A counter that tells a newer holder of a lease from an older one.";

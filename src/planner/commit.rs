@@ -2,7 +2,7 @@
 
 use annika_sync::{
     state::TaskState,
-    world::{Announce, Commit, CommitResult, Event, Next, RemoteCopy, Unmapped},
+    world::{Announce, Commit, CommitResult, DEBOUNCE, Event, Next, RemoteCopy, Unmapped},
 };
 use redis::Value;
 use serde_json::{Value as Json, json};
@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::{
     scripts::{COMMIT, Commands},
     sweep,
+    world::millis,
 };
 use crate::{
     keys,
@@ -87,7 +88,8 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
         .arg(record.unwrap_or_default())
         .arg(digest.unwrap_or_default())
         .arg(commit.state.as_ref().and_then(|state| failed_entry(id, state)).unwrap_or_default())
-        .arg(clear.join("\n"));
+        .arg(clear.join("\n"))
+        .num(millis(DEBOUNCE));
     commands(commit, &text, now).append_to(call)
 }
 

@@ -27,7 +27,7 @@ pub use inspect::{Backlog, Explained, InspectError, Overview, PlanView, Record, 
 pub use plans::PlanSources;
 pub use run::{Planner, Status};
 pub use scripts::{
-    CLAIM, COMMIT, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PAUSE, RELEASE, RESTORE,
+    CLAIM, COMMIT, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE, RELEASE, RESTORE,
 };
 pub use tombs::{Restored, Tomb, Tombs, restore, tombs};
 pub use world::PlannerWorld;

@@ -9,9 +9,9 @@ use std::{
 };
 
 use annika_sync::world::{
-    Claim, Claimed, Commit, CommitResult, Discovered, Event, GraphOutcome, GraphRequest, KnownPlan,
-    Observation, OpenCreate, PlanList, Plans, Report, SeenDetails, Signals, Snapshot, Stored, SweepPage,
-    World,
+    CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, Discovered, Event, GraphOutcome, GraphRequest,
+    KnownPlan, Observation, OpenCreate, Pace, PlanList, Plans, Quota, Report, SUSPECTED, SeenDetails,
+    Signals, Snapshot, Stored, SweepPage, World,
 };
 use redis::Value;
 use serde_json::Value as Json;
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::{
     commit, health, lists, load, plans,
-    scripts::{CLAIM, FREE, INGEST, LEASE, PAUSE, mark_call},
+    scripts::{CLAIM, FREE, INGEST, LEASE, PACE, PAUSE, mark_call},
     sweep,
 };
 use crate::{
@@ -53,6 +53,8 @@ pub struct PlannerWorld {
     replicas: u32,
     /// Random name of this process in leases.
     holder: String,
+    /// The number of the next claim; it stays where the answer was lost.
+    claim: AtomicU64,
     marks: Notify,
     /// Where the discovery goes on in a large key space.
     pub(super) scan: Mutex<Option<u64>>,
@@ -89,6 +91,7 @@ impl PlannerWorld {
             application_id,
             replicas,
             holder,
+            claim: AtomicU64::new(1),
             marks: Notify::new(),
             scan: Mutex::new(None),
             marked_here: AtomicU64::new(0),
@@ -118,7 +121,7 @@ impl PlannerWorld {
 
     async fn lease(&self, length: Duration) -> Result<bool, StoreError> {
         let call = LEASE.call().key(keys::sync_lock(ENGINE)).arg(&self.holder).num(millis(length));
-        let held = number(self.store.run(&call).await?)?;
+        let held = number_of(self.store.run(&call).await?)?;
         if held == 2 {
             self.free_claims().await?;
         }
@@ -134,7 +137,7 @@ impl PlannerWorld {
             .arg(&self.holder)
             .arg(keys::sync_state(""))
             .num(MOST_FREED);
-        let freed = number(self.store.run(&call).await?)?;
+        let freed = number_of(self.store.run(&call).await?)?;
         if freed > 0 {
             tracing::info!(freed, "tasks that the last engine had under way are taken up again");
         }
@@ -250,6 +253,9 @@ impl PlannerWorld {
     }
 }
 
+/// `pause_until`, `poll_wanted`, `rate`, `concurrency`, `throttled`.
+type SignalsReply = (Option<i64>, Option<String>, Option<f64>, Option<usize>, Option<i64>);
+
 /// Whether waiting may help soon. A full Redis stays full until somebody makes room.
 fn is_worth_waiting(error: &StoreError) -> bool {
     error.kind.is_passing() && error.kind != StoreErrorKind::Full
@@ -259,7 +265,7 @@ pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn number(value: Value) -> Result<i64, StoreError> {
+pub(super) fn number_of(value: Value) -> Result<i64, StoreError> {
     redis::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
 }
 
@@ -377,34 +383,45 @@ impl World for PlannerWorld {
         }
         let mut taken = 0;
         for reply in self.store.run_many(&calls).await {
-            taken += usize::try_from(reply.and_then(number).map_err(failed)?).unwrap_or(0);
+            taken += usize::try_from(reply.and_then(number_of).map_err(failed)?).unwrap_or(0);
         }
         Ok(taken)
     }
 
-    async fn claim(&self, limit: usize, lease: Duration) -> Stored<Claimed> {
+    async fn claim(&self, quota: Quota, lease: Duration) -> Stored<Claimed> {
+        let number = self.claim.load(Ordering::Relaxed);
+        let most = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let call = CLAIM
             .call()
             .key(keys::sync_due())
             .key(keys::sync_fence())
-            .num(i64::try_from(limit).unwrap_or(i64::MAX))
+            .key(keys::sync_claimed(&self.holder))
+            .num(most(quota.urgent))
+            .num(most(quota.low))
             .num(millis(lease))
-            .arg(keys::sync_state(""));
+            .arg(keys::sync_state(""))
+            .arg(number.to_string())
+            .num(i64::from(SUSPECTED))
+            .num(i64::from(CLAIMS_LOST));
         let reply = self.store.run(&call).await.map_err(failed)?;
+        self.claim.store(number + 1, Ordering::Relaxed);
         let Value::Array(parts) = reply else {
             return Err(failed(StoreError::other("the claim script answered in an unknown form")));
         };
         let mut parts = parts.into_iter();
-        let next = parts.next().map_or(Ok(-1), number).map_err(failed)?;
-        let mut claims = Vec::new();
-        while let (Some(id), Some(fence)) = (parts.next(), parts.next()) {
+        let next = parts.next().map_or(Ok(-1), number_of).map_err(failed)?;
+        let (mut claims, mut put_off) = (Vec::new(), Vec::new());
+        while let (Some(id), Some(fence), Some(kind)) = (parts.next(), parts.next(), parts.next()) {
             let id: String =
                 redis::from_redis_value(id).map_err(|error| failed(StoreError::other(error.to_string())))?;
-            let fence = u64::try_from(number(fence).map_err(failed)?).unwrap_or(0);
-            claims.push(Claim { id, fence });
+            let fence = u64::try_from(number_of(fence).map_err(failed)?).unwrap_or(0);
+            match number_of(kind).map_err(failed)? {
+                2 => put_off.push(id),
+                kind => claims.push(Claim { id, fence, low: kind == 1 }),
+            }
         }
         let next_in = u64::try_from(next).ok().map(Duration::from_millis);
-        Ok(Claimed { claims, next_in })
+        Ok(Claimed { claims, put_off, next_in })
     }
 
     async fn load(&self, ids: &[String]) -> Stored<Vec<Snapshot>> {
@@ -477,15 +494,32 @@ impl World for PlannerWorld {
     async fn signals(&self) -> Stored<Signals> {
         let key = keys::sync_throttle();
         let mut read = redis::cmd("HMGET");
-        read.arg(key).arg("pause_until").arg("poll_wanted");
-        let (paused_until, wanted): (Option<i64>, Option<String>) =
+        read.arg(key).arg(&["pause_until", "poll_wanted", "rate", "concurrency", "throttled"]);
+        let (paused_until, wanted, rate, concurrency, throttled): SignalsReply =
             self.store.command(&read).await.map_err(failed)?;
         if wanted.is_some() {
             let mut forget = redis::cmd("HDEL");
             forget.arg(key).arg("poll_wanted");
             self.store.command::<i64>(&forget).await.map_err(failed)?;
         }
-        Ok(Signals { paused_until: paused_until.unwrap_or(0), poll_wanted: wanted.is_some() })
+        let pace = rate.zip(concurrency).map(|(per_second, concurrency)| Pace {
+            per_second,
+            concurrency,
+            throttled: throttled == Some(1),
+        });
+        Ok(Signals { paused_until: paused_until.unwrap_or(0), poll_wanted: wanted.is_some(), pace })
+    }
+
+    async fn keep_pace(&self, pace: Pace) -> Stored<()> {
+        let call = PACE
+            .call()
+            .key(keys::sync_lock(ENGINE))
+            .key(keys::sync_throttle())
+            .arg(&self.holder)
+            .arg(format!("{:.3}", pace.per_second))
+            .arg(pace.concurrency.to_string())
+            .num(i64::from(pace.throttled));
+        self.store.run(&call).await.map(|_| ()).map_err(failed)
     }
 
     async fn pause_until(&self, until: i64) -> Stored<()> {

@@ -30,16 +30,48 @@ pub struct Claim {
     pub id: String,
     /// Rises with every claim; the store refuses a commit with an older one.
     pub fence: u64,
+    /// Nobody waits for it: it was marked by an import or by a look at details.
+    pub low: bool,
+}
+
+/// The most tasks that one call of [`World::claim`] may take, of each priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Tasks that somebody waits for.
+    pub urgent: usize,
+    /// Tasks that nobody waits for.
+    pub low: usize,
+}
+
+impl Quota {
+    /// As many of each.
+    pub fn each(most: usize) -> Self {
+        Self { urgent: most, low: most }
+    }
+
+    /// Nothing may be taken.
+    pub fn is_none(self) -> bool {
+        self.urgent == 0 && self.low == 0
+    }
 }
 
 /// What one call of [`World::claim`] gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
-    /// The tasks, longest due first.
+    /// The tasks, the urgent ones first, longest due first.
     pub claims: Vec<Claim>,
-    /// How long until the next task is due, where none was left.
+    /// Tasks whose claims ran out again and again (`CLAIMS_LOST` times or more): they are due later, and not claimed.
+    pub put_off: Vec<String>,
+    /// How long until the next task of a priority that was asked for is due.
     pub next_in: Option<Duration>,
 }
+
+/// A task whose claims ran out this often in a row is suspected of killing its engine: it is claimed alone.
+pub const SUSPECTED: u32 = 2;
+/// A task whose claims ran out this often in a row is put off, for longer each time.
+pub const CLAIMS_LOST: u32 = 5;
+/// How long a task that was marked while it was worked on waits for further edits to share its next request.
+pub const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// One page of the sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,13 +121,26 @@ pub struct Plans {
     pub problems: Vec<String>,
 }
 
+/// How fast Graph is asked, as it was found out: what a successor goes on with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    /// Sub-requests a second.
+    pub per_second: f64,
+    /// HTTP requests at a time.
+    pub concurrency: usize,
+    /// Graph has throttled before: the rate grows slowly.
+    pub throttled: bool,
+}
+
 /// What other processes want the engine to know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signals {
     /// Until when all of our processes leave Graph alone, ms.
     pub paused_until: i64,
     /// Somebody asked for a poll; the store forgets it when it is read.
     pub poll_wanted: bool,
+    /// The pace that the last engine had found.
+    pub pace: Option<Pace>,
 }
 
 /// Results of store calls.
@@ -154,8 +199,8 @@ pub trait World: Send + Sync {
     fn mark_missing(&self, ids: &[String]) -> impl Future<Output = Stored<()>> + Send;
     /// Turns what others pushed to `annika:sync:pending` into marks; says how many.
     fn ingest_pending(&self) -> impl Future<Output = Stored<usize>> + Send;
-    /// Takes up to `limit` due tasks for `lease`.
-    fn claim(&self, limit: usize, lease: Duration) -> impl Future<Output = Stored<Claimed>> + Send;
+    /// Takes due tasks for `lease`. Where the answer to a call was lost, the next call gives the same tasks again.
+    fn claim(&self, quota: Quota, lease: Duration) -> impl Future<Output = Stored<Claimed>> + Send;
     /// Reads tasks, in any order. One that cannot be read is left out, and to its lease.
     fn load(&self, ids: &[String]) -> impl Future<Output = Stored<Vec<Snapshot>>> + Send;
     /// Stores steps; each is atomic, they are independent.
@@ -188,6 +233,8 @@ pub trait World: Send + Sync {
     fn application_id(&self) -> Option<String>;
     /// What other processes want this one to know.
     fn signals(&self) -> impl Future<Output = Stored<Signals>> + Send;
+    /// Keeps the pace for the next engine. Nothing happens where another process has the engine's lease by now.
+    fn keep_pace(&self, pace: Pace) -> impl Future<Output = Stored<()>> + Send;
     /// Makes all of our processes leave Graph alone until then, ms.
     fn pause_until(&self, until: i64) -> impl Future<Output = Stored<()>> + Send;
 

@@ -137,7 +137,14 @@ impl Scene {
         let mut redis = self.redis.clone();
         let mut quiet = 0;
         until("everything is synced", LIMIT, async || {
-            let waiting: u64 = redis::cmd("ZCARD").arg("annika:sync:due").query_async(&mut redis).await?;
+            let (urgent, low): (u64, u64) = redis::pipe()
+                .cmd("ZCARD")
+                .arg("annika:sync:due")
+                .cmd("ZCARD")
+                .arg("annika:sync:due:low")
+                .query_async(&mut redis)
+                .await?;
+            let waiting = urgent + low;
             quiet = if waiting == 0 { quiet + 1 } else { 0 };
             Ok((quiet >= 20).then_some(()))
         })

@@ -1,12 +1,12 @@
 -- commit: one step of one task: guarded by its fence and by the document's exact bytes, all of it or nothing.
--- Version 2. `mark` and `reindex` stand in front of it.
+-- Version 3. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because base, document, maps, caches, lists and messages must agree at every instant: a crash between
 -- them would make the next worker see a change that nobody made.
 -- Documents are compared and stored as text, never decoded. The first command that can be refused by a full Redis
 -- comes before anything else is changed.
 --
--- KEYS 1 state     hash      2 due       zset     3 pending   list
+-- KEYS 1 state     hash      2 due       zset, see mark     3 pending   list
 --      4 document  string or RedisJSON            5 entries   hash, see reindex
 --      6 index     hash: task id -> digest        7 failed    list
 -- ARGV 1 id
@@ -20,7 +20,8 @@
 --     13 digest               for the sweep; '' leaves it as it is
 --     14 failure              the entry for the failed list; '' takes it out
 --     15 clear                state fields to drop, one a line
---     16.. commands           each as its length and that many words, run in order
+--     16 debounce ms          until a task that was marked meanwhile is due again
+--     17.. commands           each as its length and that many words, run in order
 -- Reply stored | again (stored, and due again because a mark came) | changed | lost (nothing is stored)
 local id, state = ARGV[1], KEYS[1]
 if redis.call('HGET', state, 'fence') ~= ARGV[2] then
@@ -75,7 +76,7 @@ if listed ~= ARGV[14] then
   end
 end
 
-local at = 16
+local at = 17
 while ARGV[at] do
   local words = {}
   local count = tonumber(ARGV[at])
@@ -97,17 +98,25 @@ local marked = (redis.call('HGET', state, 'hint') or '0') ~= ARGV[9]
 if marked then
   redis.call('HSET', state, 'marked_at', redis.call('HGET', state, 'remarked_at') or now)
 end
-redis.call('HDEL', state, 'lease_until', 'fence', 'remarked_at')
+redis.call('HDEL', state, 'lease_until', 'fence', 'remarked_at', 'claims_lost')
 if ARGV[12] == '' then
   redis.call('HDEL', KEYS[6], id)
   redis.call('HDEL', state, 'record')
 end
+local behind = KEYS[2] .. ':low'
 if ARGV[8] == 'after' or marked then
-  local delay = marked and 0 or tonumber(ARGV[10])
-  redis.call('ZADD', KEYS[2], now + delay, id)
+  local delay = tonumber(ARGV[10])
+  if marked then
+    local debounce = tonumber(ARGV[16])
+    delay = ARGV[8] == 'after' and math.min(delay, debounce) or debounce
+  end
+  -- It keeps its priority; a mark of a higher one has moved it already.
+  local place = redis.call('ZSCORE', behind, id) and behind or KEYS[2]
+  redis.call('ZADD', place, now + delay, id)
   return marked and 'again' or 'stored'
 end
 redis.call('ZREM', KEYS[2], id)
+redis.call('ZREM', behind, id)
 redis.call('LREM', KEYS[3], 1, ARGV[11])
 redis.call('HDEL', state, 'recheck', 'marked_at')
 if ARGV[12] == '' then

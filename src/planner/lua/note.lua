@@ -1,6 +1,7 @@
 -- note: writes one field of a task's state and makes the task due, if the task is known.
--- Version 2. `mark` stands in front of it.
+-- Version 3. `mark` stands in front of it.
 --
+-- Nobody waits for a look at details (`recheck`).
 -- Atomic because the note and the mark belong together: a note without a mark would never be read.
 --
 -- KEYS 1 rmap   2 state   3 due   4 pending   5 details ETag, as stored
@@ -26,5 +27,5 @@ if ARGV[3] == '' then
 else
   redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 end
-mark(KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[4], now_ms(), 0)
+mark(KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[4], now_ms(), 0, ARGV[2] == 'recheck')
 return 1

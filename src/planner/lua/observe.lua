@@ -1,8 +1,9 @@
 -- observe: stores what a list showed of one Planner task, and makes its task due.
--- Version 2. `mark` stands in front of it.
+-- Version 3. `mark` stands in front of it.
 --
 -- Atomic because a create that is being committed at the same moment must not be imported as a second task: the map
 -- is read and written in one step.
+-- Nobody waits for an import; a change of a known task goes ahead of all imports, by a day.
 --
 -- KEYS 1 rmap     string: the task it is     2 cache    string: the task as Graph sent it
 --      3 state    hash                       4 due      zset      5 pending   list
@@ -27,5 +28,5 @@ redis.call('SET', KEYS[2], ARGV[5], 'EX', ARGV[6])
 redis.call('HSET', KEYS[6], ARGV[3], ARGV[4])
 redis.call('HSET', KEYS[3], 'seen_etag', ARGV[4])
 redis.call('HDEL', KEYS[3], 'absent')
-mark(KEYS[3], KEYS[4], KEYS[5], ARGV[2], ARGV[7], now_ms(), 0)
+mark(KEYS[3], KEYS[4], KEYS[5], ARGV[2], ARGV[7], now_ms(), have == '' and 0 or -86400000, true)
 return 'marked'

@@ -2,22 +2,40 @@
 -- state    hash annika:sync:state:{id}   (hint counts marks; lease_until is the engine's, in ms; marked_at is when the
 --          change was first marked, remarked_at when one was that came while the task was leased: how long it waits)
 -- due      zset annika:sync:due          (member: task id, score: ms when it may be worked on)
+--          Beside it, under the same name and `:low`, lies the zset of tasks that nobody waits for (imports, looks at
+--          details). A task is in one of the two at most.
 -- pending  list annika:sync:pending      (one entry per task that waits; LLEN is the backlog)
+-- low      nobody waits for it; any other mark lifts the task into `due`
 -- A leased task keeps its place: only the hint moves, and the engine looks at it when it finishes.
 -- Replies 1 if the task was not waiting before, else 0.
-local function mark(state, due, pending, id, mirror, now_ms, delay_ms)
+local function mark(state, due, pending, id, mirror, now_ms, delay_ms, low)
   redis.call('HINCRBY', state, 'hint', 1)
+  local behind = due .. ':low'
+  local waits_behind = redis.call('ZSCORE', behind, id)
   local leased_until = tonumber(redis.call('HGET', state, 'lease_until') or '0')
   redis.call('HSETNX', state, leased_until > now_ms and 'remarked_at' or 'marked_at', now_ms)
   if leased_until > now_ms then
+    if waits_behind and not low then
+      redis.call('ZADD', due, waits_behind, id)
+      redis.call('ZREM', behind, id)
+    end
     return 0
   end
   local at = now_ms + delay_ms
-  if redis.call('ZADD', due, 'NX', at, id) == 1 then
+  if waits_behind and not low then
+    redis.call('ZADD', due, at, id)
+    redis.call('ZREM', behind, id)
+    return 0
+  end
+  local place = due
+  if low and not redis.call('ZSCORE', due, id) then
+    place = behind
+  end
+  if redis.call('ZADD', place, 'NX', at, id) == 1 then
     redis.call('RPUSH', pending, mirror)
     return 1
   end
-  redis.call('ZADD', due, 'LT', at, id)
+  redis.call('ZADD', place, 'LT', at, id)
   return 0
 end
 local function now_ms()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use annika::{keys, tasks::pending_entry};
-use annika_sync::world::World;
+use annika_sync::world::{Quota, World};
 use redis::AsyncCommands;
 
 use super::Stage;
@@ -28,7 +28,7 @@ async fn what_others_pushed_is_taken_in_and_our_own_entries_stay() {
     let deleted: Vec<bool> =
         stage.world.load(&ids).await.unwrap().iter().map(|snapshot| snapshot.delete_event).collect();
     assert_eq!(deleted, [false, true, false, true]);
-    let claimed = stage.world.claim(20, Duration::from_secs(60)).await.unwrap();
+    let claimed = stage.world.claim(Quota::each(20), Duration::from_secs(60)).await.unwrap();
     assert_eq!(claimed.claims.len(), 4);
     assert_eq!(stage.world.ingest_pending().await.unwrap(), 0, "there is nothing more to take in");
 }

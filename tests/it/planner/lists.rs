@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use annika::{keys, planner::OBSERVE, store::Store};
 use annika_sync::{
     state::{Create, TaskState},
-    world::{Observation, RemoteCopy, SeenDetails, World},
+    world::{Observation, Quota, RemoteCopy, SeenDetails, World},
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -185,7 +185,7 @@ async fn a_long_list_is_taken_in_by_few_round_trips() {
     let stage = Stage::start().await;
     let tasks: Vec<Value> = (0..1_200).map(|n| task(&format!("P-{n}"), "W/\"1\"")).collect();
     stage.world.observe(seen(tasks)).await.unwrap();
-    let claimed = stage.world.claim(2_000, Duration::from_secs(60)).await.unwrap();
+    let claimed = stage.world.claim(Quota::each(2_000), Duration::from_secs(60)).await.unwrap();
     assert_eq!(claimed.claims.len(), 1_200);
 }
 

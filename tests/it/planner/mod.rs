@@ -26,7 +26,7 @@ use annika_devkit::redis_server::{RedisOptions, RedisServer};
 use annika_sync::{
     lens::Document,
     state::TaskState,
-    world::{Claim, Commit, CommitResult, LocalWrite, Next, Notes, RemoteCopy, World},
+    world::{Claim, Commit, CommitResult, LocalWrite, Next, Notes, Quota, RemoteCopy, World},
 };
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::Value;
@@ -70,7 +70,7 @@ impl Stage {
     /// Marks a task and claims it.
     pub async fn claimed_missing(&mut self, id: &str) -> Claim {
         self.world.mark(&[id.to_owned()], Duration::ZERO).await.unwrap();
-        let claims = self.world.claim(20, Duration::from_secs(60)).await.unwrap().claims;
+        let claims = self.world.claim(Quota::each(20), Duration::from_secs(60)).await.unwrap().claims;
         claims.into_iter().find(|claim| claim.id == id).expect("it is due")
     }
 
@@ -90,8 +90,11 @@ impl Stage {
         self.list(key).await.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
     }
 
+    /// The tasks that wait, those of low priority last.
     pub async fn due(&mut self) -> Vec<String> {
-        self.redis.zrange(keys::sync_due(), 0, -1).await.unwrap()
+        let urgent: Vec<String> = self.redis.zrange(keys::sync_due(), 0, -1).await.unwrap();
+        let low: Vec<String> = self.redis.zrange(keys::sync_due_low(), 0, -1).await.unwrap();
+        urgent.into_iter().chain(low).collect()
     }
 
     pub async fn field(&mut self, key: &str, field: &str) -> Option<String> {
@@ -117,7 +120,9 @@ impl Stage {
     /// As if this much time had passed for the due-set.
     pub async fn let_time_pass(&mut self, ms: i64) {
         for id in self.due().await {
-            let _: f64 = self.redis.zincr(keys::sync_due(), &id, -ms).await.unwrap();
+            let low: Option<f64> = self.redis.zscore(keys::sync_due_low(), &id).await.unwrap();
+            let place = if low.is_some() { keys::sync_due_low() } else { keys::sync_due() };
+            let _: f64 = self.redis.zincr(place, &id, -ms).await.unwrap();
             let lease: Option<i64> = self.redis.hget(keys::sync_state(&id), "lease_until").await.unwrap();
             if let Some(lease) = lease {
                 let () = self.redis.hset(keys::sync_state(&id), "lease_until", lease - ms).await.unwrap();

@@ -118,7 +118,12 @@ async fn only_failed_tasks_are_tried_again() {
     let snapshot = stage.world.load(&["worse".to_owned()]).await.unwrap().remove(0);
     assert!(snapshot.notes.retry, "the engine is told");
 
-    let claims = stage.world.claim(20, std::time::Duration::from_secs(60)).await.unwrap().claims;
+    let claims = stage
+        .world
+        .claim(annika_sync::world::Quota::each(20), std::time::Duration::from_secs(60))
+        .await
+        .unwrap()
+        .claims;
     let claim = claims.into_iter().find(|claim| claim.id == "worse").unwrap();
     let mut commit = done(&claim);
     commit.next = Next::Done { hint: snapshot.hint };

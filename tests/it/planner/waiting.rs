@@ -30,7 +30,13 @@ async fn a_change_waits_since_its_first_mark_and_a_finished_one_no_longer() {
     retry.next = Next::After(Duration::ZERO);
     assert_eq!(stage.commit(retry).await, CommitResult::Stored);
     assert!(waited(&stage, "a").await.unwrap() >= 5_000);
-    let claim = stage.world.claim(20, Duration::from_secs(60)).await.unwrap().claims.remove(0);
+    let claim = stage
+        .world
+        .claim(annika_sync::world::Quota::each(20), Duration::from_secs(60))
+        .await
+        .unwrap()
+        .claims
+        .remove(0);
     assert_eq!(stage.commit(done(&claim)).await, CommitResult::Stored);
     assert_eq!(waited(&stage, "a").await, None, "nothing waits");
 }

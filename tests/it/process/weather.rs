@@ -96,7 +96,9 @@ async fn settled(rig: &Rig) -> Tally {
         let mut redis = rig.redis.clone();
         let health: Option<String> = redis.get(keys::sync_health()).await.unwrap();
         let health: Value = serde_json::from_str(&health.unwrap_or_default()).unwrap_or_default();
-        let due: usize = redis.zcard(keys::sync_due()).await.unwrap();
+        let urgent: usize = redis.zcard(keys::sync_due()).await.unwrap();
+        let low: usize = redis.zcard(keys::sync_due_low()).await.unwrap();
+        let due = urgent + low;
         counts = rig.control().counts().app;
         due == 0 && health["counters"]["polls"].as_u64() == Some(of(&counts, LISTS))
     })

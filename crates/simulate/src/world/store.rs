@@ -10,8 +10,8 @@ use annika_sync::{
     plan::ABSENT,
     state::{TaskState, digest},
     world::{
-        Claim, Claimed, Commit, CommitResult, Direction, Event, KnownPlan, Local, Next, Notes, OpenCreate,
-        SeenDetails, Snapshot, SweepPage,
+        CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, DEBOUNCE, Direction, Event, KnownPlan, Local,
+        Next, Notes, OpenCreate, Pace, Quota, SUSPECTED, SeenDetails, Snapshot, SweepPage,
     },
 };
 use serde_json::Value as Json;
@@ -37,6 +37,8 @@ pub struct Task {
     pub seen_etag: Option<String>,
     pub fence: Option<u64>,
     pub lease_until: i64,
+    /// Claims in a row that ran out.
+    pub claims_lost: u32,
     /// Code in the failed list.
     pub failed: Option<String>,
 }
@@ -46,6 +48,10 @@ pub struct Store {
     pub documents: BTreeMap<String, Stored>,
     pub tasks: BTreeMap<String, Task>,
     pub due: BTreeMap<String, i64>,
+    /// Those of them that nobody waits for.
+    low: BTreeSet<String>,
+    /// Number and claims of each process's last call.
+    claimed: BTreeMap<u64, (u64, Claimed)>,
     pub index: BTreeMap<String, String>,
     pub owners: BTreeMap<String, String>,
     cache: BTreeMap<String, (Json, i64)>,
@@ -56,6 +62,7 @@ pub struct Store {
     details_etags: BTreeMap<String, String>,
     lease: Option<(u64, i64)>,
     pub pause_until: i64,
+    pub pace: Option<Pace>,
     fence: u64,
     /// Which life of which process has a fence.
     fences: BTreeMap<u64, u64>,
@@ -78,11 +85,27 @@ impl Store {
         if self.lease.is_some_and(|(other, until)| other != holder && until > now) {
             return false;
         }
+        if self.lease.is_none_or(|(other, until)| other != holder || until <= now) && length > 0 {
+            self.free(now);
+        }
         self.lease = (length > 0).then_some((holder, now + length));
         true
     }
 
     pub fn mark(&mut self, id: &str, delay: i64, now: i64) {
+        self.low.remove(id);
+        self.put_mark(id, delay, now);
+    }
+
+    /// A mark that nobody waits for.
+    fn mark_low(&mut self, id: &str, delay: i64, now: i64) {
+        if !self.due.contains_key(id) {
+            self.low.insert(id.to_owned());
+        }
+        self.put_mark(id, delay, now);
+    }
+
+    fn put_mark(&mut self, id: &str, delay: i64, now: i64) {
         let task = self.tasks.entry(id.to_owned()).or_default();
         task.hint += 1;
         if task.lease_until > now {
@@ -103,23 +126,72 @@ impl Store {
         self.mark(id, 0, now);
     }
 
-    pub fn claim(&mut self, holder: u64, limit: usize, lease: i64, now: i64) -> Claimed {
+    pub fn keep_pace(&mut self, holder: u64, pace: Pace, now: i64) {
+        if self.lease.is_some_and(|(other, until)| other == holder && until > now) {
+            self.pace = Some(pace);
+        }
+    }
+
+    /// The free script: what the last holder had claimed is due at once.
+    fn free(&mut self, now: i64) {
+        for (id, at) in &mut self.due {
+            if let Some(task) = self.tasks.get_mut(id).filter(|task| task.lease_until == *at && *at > now) {
+                (task.lease_until, *at) = (now, now);
+            }
+        }
+    }
+
+    /// The claim script; `number` is the caller's own and rises.
+    pub fn claim(&mut self, holder: u64, number: u64, quota: Quota, lease: i64, now: i64) -> Claimed {
+        match self.claimed.get(&holder) {
+            Some((last, _)) if *last > number => return Claimed::default(),
+            Some((last, claimed)) if *last == number => return claimed.clone(),
+            _ => {}
+        }
+        let mut claimed = Claimed::default();
+        for (low, most) in [(false, quota.urgent), (true, quota.low)] {
+            self.take_due(low, most, holder, lease, now, &mut claimed);
+        }
+        let asked = |id: &String| if self.low.contains(id) { quota.low > 0 } else { quota.urgent > 0 };
+        let next = self.due.iter().filter(|(id, _)| asked(id)).map(|(_, at)| (at - now).max(0)).min();
+        claimed.next_in = next.map(|ms| Duration::from_millis(u64::try_from(ms).expect("positive")));
+        self.claimed.insert(holder, (number, claimed.clone()));
+        claimed
+    }
+
+    fn take_due(&mut self, low: bool, most: usize, holder: u64, lease: i64, now: i64, claimed: &mut Claimed) {
+        let of_lane = |(id, at): &(&String, &i64)| **at <= now && self.low.contains(*id) == low;
         let mut due: Vec<(i64, String)> =
-            self.due.iter().filter(|(_, at)| **at <= now).map(|(id, at)| (*at, id.clone())).collect();
+            self.due.iter().filter(of_lane).map(|(id, at)| (*at, id.clone())).collect();
         due.sort();
-        let mut claims = Vec::new();
-        for (_, id) in due.into_iter().take(limit) {
+        let mut taken = 0;
+        for (_, id) in due.into_iter().take(most) {
+            let task = self.tasks.entry(id.clone()).or_default();
+            let ran_out = task.lease_until > 0 && task.lease_until <= now;
+            let lost = task.claims_lost + u32::from(ran_out);
+            if lost >= SUSPECTED && taken > 0 {
+                break;
+            }
+            if ran_out {
+                (task.claims_lost, task.lease_until) = (lost, 0);
+            }
+            if ran_out && lost >= CLAIMS_LOST {
+                let wait = (60_000 << (lost - CLAIMS_LOST).min(6)).min(3_600_000);
+                self.due.insert(id.clone(), now + wait);
+                claimed.put_off.push(id);
+                continue;
+            }
             self.fence += 1;
             self.fences.insert(self.fence, holder);
-            let task = self.tasks.entry(id.clone()).or_default();
             task.fence = Some(self.fence);
             task.lease_until = now + lease;
             self.due.insert(id.clone(), now + lease);
-            claims.push(Claim { id, fence: self.fence });
+            claimed.claims.push(Claim { id, fence: self.fence, low });
+            taken += 1;
+            if lost >= SUSPECTED {
+                break;
+            }
         }
-        let next = self.due.values().min().map(|at| (at - now).max(0));
-        let next_in = next.map(|ms| Duration::from_millis(u64::try_from(ms).expect("positive")));
-        Claimed { claims, next_in }
     }
 
     /// The first round trip of a load.
@@ -236,14 +308,18 @@ impl Store {
         }
         let task = self.tasks.entry(id.to_owned()).or_default();
         let marked = task.hint != commit.hint;
-        (task.fence, task.lease_until) = (None, 0);
+        (task.fence, task.lease_until, task.claims_lost) = (None, 0, 0);
         if commit.state.is_none() {
             self.index.remove(id);
             task.record = None;
         }
         match commit.next {
             Next::After(_) | Next::Done { .. } if marked => {
-                self.due.insert(id.to_owned(), now);
+                let wait = match commit.next {
+                    Next::After(delay) => delay.min(DEBOUNCE),
+                    _ => DEBOUNCE,
+                };
+                self.due.insert(id.to_owned(), now + i64::try_from(wait.as_millis()).expect("short"));
                 Ok(CommitResult::StoredDueAgain)
             }
             Next::After(delay) => {
@@ -253,6 +329,7 @@ impl Store {
             }
             _ => {
                 self.due.remove(id);
+                self.low.remove(id);
                 task.recheck = false;
                 if commit.state.is_none() {
                     self.tasks.remove(id);
@@ -338,7 +415,8 @@ impl Store {
         let task = self.tasks.entry(id.clone()).or_default();
         task.seen_etag = Some(etag);
         task.absent = 0;
-        self.mark(&id, 0, now);
+        // A change of a known task goes ahead of all imports.
+        self.mark_low(&id, if owner.is_some() { -86_400_000 } else { 0 }, now);
     }
 
     /// The note script: how often lists lacked it.
@@ -359,7 +437,7 @@ impl Store {
             }
             _ => {
                 self.tasks.entry(owner.clone()).or_default().recheck = true;
-                self.mark(&owner, 0, now);
+                self.mark_low(&owner, 0, now);
             }
         }
     }

@@ -3,14 +3,15 @@
 
 use std::{
     future::{Future, poll_fn},
+    sync::atomic::{AtomicU64, Ordering},
     task::Poll,
     time::Duration,
 };
 
 use annika_sync::world::{
     Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation,
-    OpenCreate, PlanList, Plans, Report, SeenDetails, Signals, Snapshot, StoreError, Stored, SweepPage,
-    World,
+    OpenCreate, Pace, PlanList, Plans, Quota, Report, SeenDetails, Signals, Snapshot, StoreError, Stored,
+    SweepPage, World,
 };
 use serde_json::{Value as Json, json};
 
@@ -30,6 +31,8 @@ pub struct Wire {
     sim: Shared,
     process: usize,
     holder: u64,
+    /// The number of the next claim; it stays where the answer was lost.
+    claim: AtomicU64,
 }
 
 /// What becomes of a call.
@@ -63,7 +66,7 @@ impl Wire {
     pub fn new(sim: Shared, process: usize) -> Self {
         let life = sim.lock().lives[process];
         let holder = (process as u64) << 32 | life;
-        Self { sim, process, holder }
+        Self { sim, process, holder, claim: AtomicU64::new(1) }
     }
 
     /// A call of the store.
@@ -292,9 +295,13 @@ impl World for Wire {
         self.store("ingest_pending", |_| 0).await
     }
 
-    async fn claim(&self, limit: usize, lease: Duration) -> Stored<Claimed> {
-        let holder = self.holder;
-        self.store("claim", move |sim| sim.store.claim(holder, limit, ms(lease), sim.now)).await
+    async fn claim(&self, quota: Quota, lease: Duration) -> Stored<Claimed> {
+        let (holder, number) = (self.holder, self.claim.load(Ordering::Relaxed));
+        let claimed = self
+            .store("claim", move |sim| sim.store.claim(holder, number, quota, ms(lease), sim.now))
+            .await?;
+        self.claim.store(number + 1, Ordering::Relaxed);
+        Ok(claimed)
     }
 
     async fn load(&self, ids: &[String]) -> Stored<Vec<Snapshot>> {
@@ -464,7 +471,17 @@ impl World for Wire {
     }
 
     async fn signals(&self) -> Stored<Signals> {
-        self.store("signals", |sim| Signals { paused_until: sim.store.pause_until, poll_wanted: false }).await
+        self.store("signals", |sim| Signals {
+            paused_until: sim.store.pause_until,
+            poll_wanted: false,
+            pace: sim.store.pace,
+        })
+        .await
+    }
+
+    async fn keep_pace(&self, pace: Pace) -> Stored<()> {
+        let holder = self.holder;
+        self.store("keep_pace", move |sim| sim.store.keep_pace(holder, pace, sim.now)).await
     }
 
     async fn pause_until(&self, until: i64) -> Stored<()> {

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::join_all, pin_mut, stream::FuturesUnordered};
 
-use super::{BATCH, Engine, outcome::After, task::Task};
+use super::{BATCH, Engine, Priority, outcome::After, task::Task};
 use crate::{
     lens::{Document, Field, Value, same},
     plan::{Action, Context, Step, plan},
     world::{
-        Claim, CommitResult, Event, GraphOutcome, GraphRequest, Local, Plans, Snapshot, StoreError, World,
+        Claim, Claimed, CommitResult, Event, GraphOutcome, GraphRequest, Local, Plans, Quota, Snapshot,
+        StoreError, World,
     },
 };
 
@@ -48,12 +49,13 @@ impl Decision {
 impl<W: World> Engine<W> {
     pub(super) async fn drain_loop(&self) {
         let mut running = FuturesUnordered::new();
+        let (mut urgent, mut low) = (0, 0);
         let mut plans = Plans::default();
         let mut plans_at = i64::MIN;
         loop {
             let mut idle = IDLE;
-            let room = self.group();
-            if !self.stopping() && running.len() < self.settings.concurrency && room > 0 {
+            let quota = if self.stopping() { Quota::each(0) } else { self.quota(urgent, low) };
+            if !quota.is_none() {
                 let now = self.world.now_ms();
                 if now.saturating_sub(plans_at) > 5_000
                     && let Ok(read) = self.world.plans(false).await
@@ -61,12 +63,19 @@ impl<W: World> Engine<W> {
                     plans = read;
                     plans_at = now;
                 }
-                match self.world.claim(room, self.settings.task_lease).await {
-                    Ok(claimed) if !claimed.claims.is_empty() => {
-                        running.push(self.work(claimed.claims, plans.clone()));
-                        continue;
+                match self.world.claim(quota, self.settings.task_lease).await {
+                    Ok(claimed) => {
+                        idle = claimed.next_in.unwrap_or(IDLE).min(IDLE);
+                        let groups = self.groups(claimed);
+                        let found = !groups.is_empty();
+                        for (claims, priority) in groups {
+                            *if priority == Priority::Low { &mut low } else { &mut urgent } += 1;
+                            running.push(self.work(claims, plans.clone(), priority));
+                        }
+                        if found {
+                            continue;
+                        }
                     }
-                    Ok(claimed) => idle = claimed.next_in.unwrap_or(IDLE).min(IDLE),
                     Err(error) => self.store_failed("claim", &error),
                 }
             }
@@ -79,14 +88,48 @@ impl<W: World> Engine<W> {
             if running.is_empty() {
                 futures::select_biased! { () = nap => {}, () = mark => {} }
             } else {
-                futures::select_biased! { _ = running.next() => {}, () = nap => {}, () = mark => {} }
+                futures::select_biased! {
+                    ended = running.next() => match ended {
+                        Some(Priority::Urgent) => urgent -= 1,
+                        Some(Priority::Low) => low -= 1,
+                        None => {}
+                    },
+                    () = nap => {},
+                    () = mark => {}
+                }
             }
         }
     }
 
-    /// How many tasks to claim: as many as can have a request each well within their lease.
-    fn group(&self) -> usize {
-        self.room(self.settings.task_lease / 4).min(BATCH)
+    /// How many tasks to claim while so many groups are under way: as many as can have a request each well within
+    /// their lease. The two priorities have places of their own, so that neither waits for the other's groups.
+    fn quota(&self, urgent: usize, low: usize) -> Quota {
+        let within = self.settings.task_lease / 4;
+        let places = self.shared().limiter.concurrency();
+        let open = |taken: usize, places: usize, priority| {
+            if taken < places { self.room(within, priority).min(BATCH) } else { 0 }
+        };
+        Quota {
+            urgent: open(urgent, places, Priority::Urgent),
+            low: open(low, (places / 2).max(1), Priority::Low),
+        }
+    }
+
+    /// The claims as groups to work on, each of one priority.
+    fn groups(&self, claimed: Claimed) -> Vec<(Vec<Claim>, Priority)> {
+        for id in &claimed.put_off {
+            self.count("tasks_put_off", 1);
+            tracing::error!(
+                task_id = id,
+                code = "task_put_off",
+                "the claims of a task ran out again and again without a result; it is put off"
+            );
+        }
+        let (low, urgent): (Vec<Claim>, Vec<Claim>) = claimed.claims.into_iter().partition(|claim| claim.low);
+        [(urgent, Priority::Urgent), (low, Priority::Low)]
+            .into_iter()
+            .filter(|(claims, _)| !claims.is_empty())
+            .collect()
     }
 
     /// Works off what is due until nothing is or the time is up. For the periodic mode.
@@ -95,13 +138,18 @@ impl<W: World> Engine<W> {
         while self.world.now_ms() < until {
             let mut groups = Vec::new();
             let mut next_in = None;
-            while groups.len() < self.settings.concurrency {
-                let claimed = self.world.claim(self.group().max(1), self.settings.task_lease).await?;
+            let places = self.shared().limiter.concurrency();
+            while groups.len() < places {
+                let Quota { urgent, low } = self.quota(0, 0);
+                let quota = Quota { urgent: urgent.max(1), low: low.max(1) };
+                let claimed = self.world.claim(quota, self.settings.task_lease).await?;
                 next_in = claimed.next_in;
-                if claimed.claims.is_empty() {
+                let found = self.groups(claimed);
+                if found.is_empty() {
                     break;
                 }
-                groups.push(self.work(claimed.claims, plans.clone()));
+                let work = |(claims, priority)| self.work(claims, plans.clone(), priority);
+                groups.extend(found.into_iter().map(work));
             }
             if groups.is_empty() {
                 match next_in {
@@ -115,14 +163,20 @@ impl<W: World> Engine<W> {
     }
 
     /// Takes a group of claimed tasks through their steps.
-    async fn work(&self, claims: Vec<Claim>, plans: Plans) {
-        if let Err(error) = self.work_through(claims, &plans).await {
+    async fn work(&self, claims: Vec<Claim>, plans: Plans, priority: Priority) -> Priority {
+        if let Err(error) = self.work_through(claims, &plans, priority).await {
             self.store_failed("drain", &error);
             self.world.sleep(Duration::from_secs(1)).await;
         }
+        priority
     }
 
-    async fn work_through(&self, claims: Vec<Claim>, plans: &Plans) -> Result<(), StoreError> {
+    async fn work_through(
+        &self,
+        claims: Vec<Claim>,
+        plans: &Plans,
+        priority: Priority,
+    ) -> Result<(), StoreError> {
         let ids: Vec<String> = claims.iter().map(|claim| claim.id.clone()).collect();
         let mut snapshots: BTreeMap<String, Snapshot> = self
             .world
@@ -146,7 +200,7 @@ impl<W: World> Engine<W> {
                 break;
             }
             let last = round == ROUNDS || self.world.now_ms() - started > half;
-            tasks = self.round(tasks, plans, last).await?;
+            tasks = self.round(tasks, plans, last, priority).await?;
         }
         Ok(())
     }
@@ -154,9 +208,15 @@ impl<W: World> Engine<W> {
     /// One step of every task: decide, store, send, and take in the answers.
     ///
     /// In the `last` round what needs no request is finished, the rest put down.
-    async fn round(&self, tasks: Vec<Task>, plans: &Plans, last: bool) -> Result<Vec<Task>, StoreError> {
+    async fn round(
+        &self,
+        tasks: Vec<Task>,
+        plans: &Plans,
+        last: bool,
+        priority: Priority,
+    ) -> Result<Vec<Task>, StoreError> {
         let mut decided = self.decide(&tasks, plans, last);
-        if self.pace(decided.iter().map(Decision::count).sum()).await {
+        if self.pace(decided.iter().map(Decision::count).sum(), priority).await {
             // Times go into intents, and evidence has an age: what was decided before the wait is decided anew.
             decided = self.decide(&tasks, plans, last);
         }
@@ -265,6 +325,7 @@ impl<W: World> Engine<W> {
         let heard = outcomes.iter().any(|outcome| matches!(outcome, GraphOutcome::Answer { .. }));
         if !late {
             self.graph_answered(heard);
+            self.batch_answered(&outcomes);
         }
         let mut outcomes = outcomes.into_iter();
         let mut tasks = Vec::new();

@@ -24,7 +24,7 @@ use futures::{FutureExt, future::Either, pin_mut};
 
 use crate::{
     limiter::{Limiter, Rate},
-    world::{Report, StoreError, World},
+    world::{GraphOutcome, Pace, Report, StoreError, World},
 };
 
 /// Settings of the engine.
@@ -42,7 +42,7 @@ pub struct Settings {
     pub sweep_every: Duration,
     /// Between two polls.
     pub poll_every: Duration,
-    /// Groups of tasks worked on at a time, each with one HTTP request under way.
+    /// Groups of tasks worked on at a time at the start, each with one HTTP request under way.
     pub concurrency: usize,
     /// A create or write is not sent when this much time has passed since its intent was stored.
     pub send_deadline: Duration,
@@ -69,6 +69,12 @@ impl Default for Settings {
 /// Most requests in one `$batch` (Graph's JSON batching page).
 pub const BATCH: usize = 20;
 
+/// How soon an engine that waits for the lease asks for it again: a lease that ran out is taken within this time.
+const LEASE_ASKED: Duration = Duration::from_millis(500);
+
+/// Work that nobody waits for has waited this long for its turn: now it is paid for like any other.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A longer `Retry-After` is not believed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
@@ -89,6 +95,15 @@ pub struct Engine<W> {
     stopping: AtomicBool,
 }
 
+/// Who waits for a piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Priority {
+    /// An agent or a person.
+    Urgent,
+    /// Nobody in particular.
+    Low,
+}
+
 /// What the loops of one process share. Never locked across a suspension.
 struct Shared {
     limiter: Limiter,
@@ -101,12 +116,14 @@ struct Shared {
     places: BTreeMap<String, String>,
     /// Polls so far, for the rotation over plans.
     polls: usize,
+    /// The pace that the store was told last.
+    kept_pace: Option<Pace>,
 }
 
 impl<W: World> Engine<W> {
     /// An engine over `world`.
     pub fn new(world: W, settings: Settings) -> Self {
-        let limiter = Limiter::new(settings.rate, world.now_ms());
+        let limiter = Limiter::new(settings.rate, settings.concurrency, world.now_ms());
         let shared = Shared {
             limiter,
             report: Report::default(),
@@ -114,6 +131,7 @@ impl<W: World> Engine<W> {
             poll_soon: None,
             places: BTreeMap::new(),
             polls: 0,
+            kept_pace: None,
         };
         Self { world, settings, shared: Mutex::new(shared), stopping: AtomicBool::new(false) }
     }
@@ -144,6 +162,7 @@ impl<W: World> Engine<W> {
             Either::Left(_) => return Ended::Stopped,
             Either::Right(((), _)) => {}
         }
+        self.adopt_pace().await;
         let ended = {
             let lease = self.keep_lease().fuse();
             let sweep = self.sweep_loop().fuse();
@@ -183,6 +202,7 @@ impl<W: World> Engine<W> {
         if !self.world.hold_lease(self.settings.lease).await? {
             return Ok(false);
         }
+        self.adopt_pace().await;
         let until = self.world.now_ms() + i64::try_from(budget.as_millis()).unwrap_or(i64::MAX);
         let done = {
             let work = self.cycle(until).fuse();
@@ -192,6 +212,7 @@ impl<W: World> Engine<W> {
         };
         let Some(done) = done else { return Ok(false) };
         self.publish_report().await;
+        self.keep_pace().await;
         let released = self.world.release_lease().await;
         done.and(released).map(|()| true)
     }
@@ -209,7 +230,42 @@ impl<W: World> Engine<W> {
                 Ok(false) => {}
                 Err(error) => self.store_failed("hold_lease", &error),
             }
-            self.world.sleep(Duration::from_secs(1)).await;
+            self.world.sleep(LEASE_ASKED).await;
+        }
+    }
+
+    /// Goes on at the pace that the last engine had found.
+    async fn adopt_pace(&self) {
+        match self.world.signals().await {
+            Ok(signals) => {
+                let now = self.world.now_ms();
+                let mut shared = self.shared();
+                shared.paused_until = shared.paused_until.max(signals.paused_until);
+                if signals.poll_wanted {
+                    shared.poll_soon = Some(now);
+                }
+                if let Some(pace) = signals.pace {
+                    shared.limiter.adopt(pace, now);
+                }
+                shared.kept_pace = signals.pace;
+            }
+            Err(error) => self.store_failed("signals", &error),
+        }
+    }
+
+    /// Tells the store the pace, where it is another one than the store has.
+    async fn keep_pace(&self) {
+        let pace = {
+            let shared = self.shared();
+            let pace = shared.limiter.pace();
+            if shared.kept_pace == Some(pace) {
+                return;
+            }
+            pace
+        };
+        match self.world.keep_pace(pace).await {
+            Ok(()) => self.shared().kept_pace = Some(pace),
+            Err(error) => self.store_failed("keep_pace", &error),
         }
     }
 
@@ -220,6 +276,7 @@ impl<W: World> Engine<W> {
         self.shared().report.lease_since = Some(held_at);
         loop {
             self.publish_report().await;
+            self.keep_pace().await;
             self.world.sleep(self.settings.renew).await;
             let asked_at = self.world.now_ms();
             match self.world.hold_lease(self.settings.lease).await {
@@ -288,25 +345,62 @@ impl<W: World> Engine<W> {
     }
 
     /// Takes `count` sub-requests from the limiter and waits for their turn; says whether there was a wait.
-    async fn pace(&self, count: u32) -> bool {
+    ///
+    /// What nobody waits for takes only what is left beside a reserve, so that it delays nothing; where that does
+    /// not come within [`PATIENCE`], it takes its turn all the same.
+    async fn pace(&self, count: u32, priority: Priority) -> bool {
         if count == 0 {
             return false;
         }
-        let wait = {
+        let began = self.world.now_ms();
+        let patience = i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX);
+        let mut waited = false;
+        loop {
             let now = self.world.now_ms();
-            self.shared().limiter.take(count, now)
-        };
-        if !wait.is_zero() {
-            self.world.sleep(wait).await;
+            let turn = priority == Priority::Urgent || now - began >= patience;
+            let wait = {
+                let mut shared = self.shared();
+                if turn { shared.limiter.take(count, now) } else { shared.limiter.take_low(count, now) }
+            };
+            if wait.is_zero() {
+                break;
+            }
+            waited = true;
+            self.world.sleep(if turn { wait } else { wait.min(Duration::from_secs(1)) }).await;
+            if turn {
+                break;
+            }
         }
         self.count("graph_requests", u64::from(count));
-        !wait.is_zero()
+        waited
     }
 
     /// How many requests could be sent within this time.
-    fn room(&self, within: Duration) -> usize {
+    fn room(&self, within: Duration, priority: Priority) -> usize {
         let now = self.world.now_ms();
-        self.shared().limiter.room(within, now)
+        let mut shared = self.shared();
+        match priority {
+            Priority::Urgent => shared.limiter.room(within, now),
+            Priority::Low => shared.limiter.room_low(within, now),
+        }
+    }
+
+    /// What a batch says about the pace.
+    fn batch_answered(&self, outcomes: &[GraphOutcome]) {
+        let now = self.world.now_ms();
+        let throttled = |outcome: &&GraphOutcome| match outcome {
+            GraphOutcome::Answer { status, retry_after, .. } => {
+                *status == 429 || (*status == 503 && retry_after.is_some())
+            }
+            _ => false,
+        };
+        let answers =
+            outcomes.iter().filter(|outcome| matches!(outcome, GraphOutcome::Answer { .. })).count();
+        if answers > 0 {
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let refused = count(outcomes.iter().filter(throttled).count());
+            self.shared().limiter.answered(count(answers), refused, now);
+        }
     }
 
     /// How long Graph is to be left alone, as this process knows.
@@ -318,18 +412,20 @@ impl<W: World> Engine<W> {
     /// Graph throttled: everybody waits.
     async fn throttled(&self, retry_after: Option<Duration>) {
         let now = self.world.now_ms();
-        let wait = retry_after.unwrap_or_else(|| Duration::from_millis(2_000 + self.world.random() % 3_000));
-        let wait = wait.min(LONGEST_PAUSE);
-        let until = now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-        {
+        let jitter = self.world.random();
+        let until = {
             let mut shared = self.shared();
-            // The refusals of one batch are one sign, not many.
-            if shared.paused_until <= now {
-                shared.limiter.throttled(now);
-            }
+            // The refusals of one batch are one sign, not many; so are those of batches that were under way together.
+            let own = if shared.paused_until > now { Duration::ZERO } else { shared.limiter.throttled(now) };
+            let own = own + own.mul_f64((jitter % 1_000) as f64 / 1_000.0);
+            // "Wait for nothing" from one who refuses is no answer.
+            let wait = retry_after.filter(|asked| !asked.is_zero()).unwrap_or(own).min(LONGEST_PAUSE);
+            let until = now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
             shared.paused_until = shared.paused_until.max(until);
-        }
+            shared.paused_until
+        };
         self.count("throttled", 1);
+        self.keep_pace().await;
         if let Err(error) = self.world.pause_until(until).await {
             self.store_failed("pause_until", &error);
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value as Json;
 
-use super::{BATCH, Engine};
+use super::{BATCH, Engine, Priority};
 use crate::{
     etag,
     plan::{LISTS, is_held},
@@ -67,7 +67,7 @@ impl<W: World> Engine<W> {
             self.graph_answered(true);
             return;
         };
-        self.pace(1).await;
+        self.pace(1, Priority::Urgent).await;
         let (lists, _) = self.world.list(std::slice::from_ref(plan)).await;
         let answered = !matches!(lists.first(), None | Some(PlanList::Incomplete { answered: false, .. }));
         self.graph_answered(answered);
@@ -93,7 +93,7 @@ impl<W: World> Engine<W> {
                 complete = false;
                 break;
             }
-            self.pace(u32::try_from(chunk.len()).unwrap_or(1)).await;
+            self.pace(u32::try_from(chunk.len()).unwrap_or(1), Priority::Low).await;
             // Before the lists: what is mapped while they are read cannot be missing from them.
             let mut known = BTreeMap::new();
             for plan in chunk {
@@ -234,12 +234,13 @@ impl<W: World> Engine<W> {
             ids.extend(wrapped);
         }
         // Optional work: never ahead of what agents and people wait for.
-        if ids.is_empty() || self.room(Duration::ZERO) < ids.len() {
+        if ids.is_empty() || self.room(Duration::ZERO, Priority::Low) < ids.len() {
             return Ok(());
         }
-        self.pace(u32::try_from(ids.len()).unwrap_or(1)).await;
+        self.pace(u32::try_from(ids.len()).unwrap_or(1), Priority::Low).await;
         let requests = ids.iter().map(|id| GraphRequest::GetDetails { planner_id: id.clone() }).collect();
         let outcomes = self.world.graph(requests).await;
+        self.batch_answered(&outcomes);
         self.count("poll_requests", ids.len() as u64);
         let mut seen = Vec::new();
         let mut throttled = None;
