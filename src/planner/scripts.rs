@@ -13,19 +13,19 @@ macro_rules! marking {
 }
 
 /// Takes due tasks.
-pub static CLAIM: Script = Script::new("planner/claim", 3, marking!("claim.lua"));
+pub static CLAIM: Script = Script::new("planner/claim", 4, marking!("claim.lua"));
 /// Makes tasks due.
-pub static MARK_MANY: Script = Script::new("planner/mark_many", 2, marking!("mark_many.lua"));
+pub static MARK_MANY: Script = Script::new("planner/mark_many", 3, marking!("mark_many.lua"));
 /// Stores what a list showed.
-pub static OBSERVE: Script = Script::new("planner/observe", 2, marking!("observe.lua"));
+pub static OBSERVE: Script = Script::new("planner/observe", 3, marking!("observe.lua"));
 /// Writes one field of a task's state and marks it.
-pub static NOTE: Script = Script::new("planner/note", 2, marking!("note.lua"));
+pub static NOTE: Script = Script::new("planner/note", 3, marking!("note.lua"));
 /// Takes in what others queued.
-pub static INGEST: Script = Script::new("planner/ingest", 2, marking!("ingest.lua"));
+pub static INGEST: Script = Script::new("planner/ingest", 3, marking!("ingest.lua"));
 /// One step of one task.
 pub static COMMIT: Script = Script::new(
     "planner/commit",
-    2,
+    3,
     concat!(
         include_str!("../tasks/lua/mark.lua"),
         include_str!("../tasks/lua/index.lua"),
@@ -36,8 +36,6 @@ pub static COMMIT: Script = Script::new(
 pub static LEASE: Script = Script::new("planner/lease", 2, include_str!("lua/lease.lua"));
 /// Frees what the last holder of the engine's lease had claimed.
 pub static FREE: Script = Script::new("planner/free", 2, marking!("free.lua"));
-/// Keeps the pace for the next engine.
-pub static PACE: Script = Script::new("planner/pace", 1, include_str!("lua/pace.lua"));
 /// Says which inferred deletions may go through.
 pub static GUARD: Script = Script::new("planner/guard", 1, marking!("guard.lua"));
 /// Confirms held deletions.
@@ -45,13 +43,15 @@ pub static RELEASE: Script = Script::new("planner/release", 1, include_str!("lua
 /// Brings a deleted task's document back.
 pub static RESTORE: Script = Script::new(
     "planner/restore",
-    1,
+    2,
     concat!(
         include_str!("../tasks/lua/mark.lua"),
         include_str!("../tasks/lua/index.lua"),
         include_str!("lua/restore.lua")
     ),
 );
+/// Keeps the pace for the next engine.
+pub static PACE: Script = Script::new("planner/pace", 1, include_str!("lua/pace.lua"));
 /// Raises the shared pause.
 pub static PAUSE: Script = Script::new("planner/pause", 1, include_str!("lua/pause.lua"));
 

@@ -156,6 +156,7 @@ impl Planner {
             redis::cmd("TIME"),
             first,
             command("ZCARD", keys::sync_due()),
+            command("ZCARD", keys::sync_due_low()),
             command("HLEN", keys::sync_creates()),
             command("XLEN", keys::sync_conflicts()),
             command("HGETALL", keys::sync_throttle()),
@@ -172,7 +173,7 @@ impl Planner {
         let oldest: Vec<(String, f64)> = read(next()?)?;
         let mut backlog = Backlog {
             age_s: oldest.first().map_or(0.0, |(_, at)| ((now as f64 - at) / 1_000.0).max(0.0)),
-            waiting: read(next()?)?,
+            waiting: read::<u64>(next()?)? + read::<u64>(next()?)?,
             open_creates: read(next()?)?,
             conflicts_kept: read(next()?)?,
             ..Backlog::default()
@@ -183,9 +184,14 @@ impl Planner {
             backlog.orphans_held += read::<u64>(next()?)?;
             views.push(plan_view(plan, read(next()?)?, published));
         }
-        let mut due = command("ZCOUNT", keys::sync_due());
-        due.arg("-inf").arg(now);
-        backlog.due = store.command(&due).await?;
+        let due = [keys::sync_due(), keys::sync_due_low()].map(|key| {
+            let mut due = command("ZCOUNT", key);
+            due.arg("-inf").arg(now);
+            due
+        });
+        for reply in store.pipeline(&due).await {
+            backlog.due += read::<u64>(reply?)?;
+        }
         Ok((backlog, throttle, views))
     }
 }

@@ -63,14 +63,19 @@ impl Planner {
     }
 
     async fn schedule(&self, id: &str) -> Result<Schedule, StoreError> {
-        let mut due = command("ZSCORE", keys::sync_due());
-        due.arg(id);
+        let due = |key| {
+            let mut due = command("ZSCORE", key);
+            due.arg(id);
+            due
+        };
         let mut state = command("HMGET", &keys::sync_state(id));
         state.arg("lease_until").arg("hint");
-        let commands = [due, state, command("EXISTS", &keys::sync_tomb(id))];
+        let (urgent, low) = (due(keys::sync_due()), due(keys::sync_due_low()));
+        let commands = [urgent, low, state, command("EXISTS", &keys::sync_tomb(id))];
         let mut replies = self.world().store.pipeline(&commands).await.into_iter();
         let mut next = || replies.next().unwrap_or_else(|| Err(StoreError::other("a reply is missing")));
-        let due: Option<f64> = read(next()?)?;
+        let (urgent, low): (Option<f64>, Option<f64>) = (read(next()?)?, read(next()?)?);
+        let due = urgent.or(low);
         let (leased, marks): (Option<i64>, Option<u64>) = read(next()?)?;
         Ok(Schedule {
             due_at: due.map(|at| iso(at as i64)),

@@ -1,19 +1,23 @@
 -- claim: takes the tasks that are due, each for the length of a lease and under a new fence.
--- Version 3. `mark` (for its clock) stands in front of it.
+-- Version 4. `mark` (for its clock) stands in front of it.
 --
 -- Atomic because two workers must never get the same task: the score in the due-set is schedule and lease at once.
 -- A call whose answer was lost is made again under the same number, and gets the same answer: else its tasks would
 -- wait for their leases. A call that was overtaken by a later one takes nothing, for nobody hears its answer.
 -- A claim that ran out counts against its task, for the task may be what killed the worker: from the second time in
 -- a row the task is claimed alone, and in the end it is put off, longer each time.
+-- Fences are microseconds of the server's clock, made to rise: a counter that a failover sets back would give the
+-- fence of a worker that still lives a second time.
 --
 -- KEYS 1 due     zset: task id -> ms; beside it the one of low priority, see mark
---      2 fence   counter
+--      2 fence   the last one given
 --      3 answer  list: number and claims of this worker's last call
 -- ARGV 1 the most urgent tasks   2 the most of low priority   3 lease ms   4 prefix of the state keys
 --      5 number of the call, rises   6 claims lost until a task is claimed alone   7 … until it is put off
 -- Reply {ms until the next task is due, or -1; then id, fence, 0 urgent | 1 low | 2 put off, …}
-local now = now_ms()
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local last_fence = math.max(tonumber(redis.call('GET', KEYS[2]) or '0'), time[1] * 1000000 + time[2])
 local lease = tonumber(ARGV[3])
 local number = tonumber(ARGV[5])
 local last = redis.call('LRANGE', KEYS[3], 0, -1)
@@ -72,14 +76,15 @@ local function take(due, most, low)
         reply[#reply + 1] = 0
         reply[#reply + 1] = 2
       else
-        local fence = redis.call('INCR', KEYS[2])
+        last_fence = last_fence + 1
+        local fence = string.format('%.0f', last_fence)
         redis.call('ZADD', due, now + lease, id)
         local claimed = redis.pcall('HSET', state, 'fence', fence, 'lease_until', now + lease)
         if type(claimed) == 'table' then
           return claimed
         end
         reply[#reply + 1] = id
-        reply[#reply + 1] = fence
+        reply[#reply + 1] = last_fence
         reply[#reply + 1] = low
         taken = taken + 1
         if suspect then
@@ -96,10 +101,11 @@ if failed then
   return failed
 end
 if #reply > 1 then
+  redis.call('SET', KEYS[2], string.format('%.0f', last_fence))
   redis.call('DEL', KEYS[3])
   redis.call('RPUSH', KEYS[3], number)
   for n = 2, #reply do
-    redis.call('RPUSH', KEYS[3], reply[n])
+    redis.call('RPUSH', KEYS[3], type(reply[n]) == 'number' and string.format('%.0f', reply[n]) or reply[n])
   end
   redis.call('PEXPIRE', KEYS[3], lease)
 elseif last[1] then

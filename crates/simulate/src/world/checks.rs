@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use annika_sync::{
-    lens::{self, Document, Names, Value, project_with},
+    lens::{self, Document, Field, Names, Value, project_with},
     world::Event,
 };
 
@@ -93,7 +93,14 @@ pub fn same(sim: &Sim, doc: &str, task: &str, wrong: &mut Vec<String>) {
         project_with(&document, Some(&state.base), &names).map(|said| said.fields).unwrap_or_default();
     let (Some(json), Some(details)) = (sim.planner.get(task), sim.planner.details(task)) else { return };
     let remote = lens::planner::fields(&json, Some(&details));
-    for (field, value) in &local {
+    // A place that Planner cannot take (that of a task before this one) stays in the document alone.
+    let left_out = |field: &Field| {
+        let told = |(id, event): &(String, Event)| {
+            id == doc && matches!(event, Event::LeftOut { field: told, .. } if *told == field.name())
+        };
+        *field == Field::Order && sim.store.events.iter().any(told)
+    };
+    for (field, value) in local.iter().filter(|(field, _)| !left_out(field)) {
         let other = remote.get(field).unwrap_or(&Value::Null);
         if !lens::same(*field, value, other) {
             wrong.push(format!("{doc} and {task} differ in {}: {value:?} / {other:?}", field.name()));

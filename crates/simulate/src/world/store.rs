@@ -187,7 +187,8 @@ impl Store {
                 claimed.put_off.push(id);
                 continue;
             }
-            self.fence += 1;
+            let clock = u64::try_from(now).expect("after 1970") * 1_000;
+            self.fence = self.fence.max(clock) + 1;
             self.fences.insert(self.fence, holder);
             task.fence = Some(self.fence);
             task.lease_until = now + lease;

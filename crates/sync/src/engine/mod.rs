@@ -117,7 +117,7 @@ struct Shared {
     /// Plans whose last list was refused or incomplete, and since when, ms.
     unlisted: BTreeMap<String, i64>,
     /// Polls so far, for the rotation over plans.
-    polls: usize,
+    rotations: usize,
     /// The pace that the store was told last.
     kept_pace: Option<Pace>,
 }
@@ -133,7 +133,7 @@ impl<W: World> Engine<W> {
             poll_soon: None,
             places: BTreeMap::new(),
             unlisted: BTreeMap::new(),
-            polls: 0,
+            rotations: 0,
             kept_pace: None,
         };
         Self { world, settings, shared: Mutex::new(shared), stopping: AtomicBool::new(false) }

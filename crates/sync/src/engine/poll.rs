@@ -121,7 +121,6 @@ impl<W: World> Engine<W> {
         }
         let now = self.world.now_ms();
         let mut shared = self.shared();
-        shared.polls = shared.polls.wrapping_add(1);
         if complete {
             shared.report.last_poll = Some(now);
         }
@@ -237,7 +236,11 @@ impl<W: World> Engine<W> {
         if plans.is_empty() || self.graph_is_down() || self.pause_left().is_some() {
             return Ok(());
         }
-        let turn = self.shared().polls;
+        let turn = {
+            let mut shared = self.shared();
+            shared.rotations = shared.rotations.wrapping_add(1);
+            shared.rotations
+        };
         let Some(plan) = plans.get(turn % plans.len()) else { return Ok(()) };
         let known = self.world.known(plan).await?;
         let after = known.etags.keys().filter(|id| **id > known.details_cursor);
