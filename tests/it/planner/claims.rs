@@ -172,12 +172,13 @@ async fn a_wanted_poll_is_heard_once() {
 #[tokio::test]
 async fn scripts_that_redis_forgot_are_loaded_again_and_nothing_runs_twice() {
     let mut stage = Stage::start().await;
-    for round in 1..=3 {
+    for _ in 1..=3 {
         let _: redis::Value = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut stage.redis).await.unwrap();
         stage.world.mark(&["t".to_owned()], Duration::ZERO).await.unwrap();
         let _: redis::Value = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut stage.redis).await.unwrap();
         let claim = stage.world.claim(Quota::each(20), MINUTE).await.unwrap().claims.remove(0);
-        assert_eq!(claim.fence, round, "claimed once");
+        let last: u64 = stage.redis.get(keys::sync_fence()).await.unwrap();
+        assert_eq!(claim.fence, last, "claimed once");
         let _: redis::Value = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut stage.redis).await.unwrap();
         let hint = stage.world.load(&["t".to_owned()]).await.unwrap()[0].hint;
         let mut commit = done(&claim);
@@ -362,8 +363,10 @@ async fn the_world_asks_again_under_the_same_number_after_a_failure() {
     // A call that took its task and then failed on the way back looks to the worker like one that failed.
     let () = stage.redis.set(keys::sync_fence(), "no number").await.unwrap();
     assert!(stage.world.claim(Quota::each(20), MINUTE).await.is_err());
-    let () = stage.redis.set(keys::sync_fence(), 5).await.unwrap();
-    assert_eq!(stage.world.claim(Quota::each(20), MINUTE).await.unwrap().claims[0].fence, 6);
+    // A clock that was ahead: fences rise all the same.
+    let ahead = 3_000_000_000_000_000_u64;
+    let () = stage.redis.set(keys::sync_fence(), ahead).await.unwrap();
+    assert_eq!(stage.world.claim(Quota::each(20), MINUTE).await.unwrap().claims[0].fence, ahead + 1);
     let claimed: Vec<String> = stage.redis.keys(keys::sync_claimed("*")).await.unwrap();
     let number: u32 = stage.redis.lindex(&claimed[0], 0).await.unwrap();
     assert_eq!(number, 1, "the failed call had the same number");
@@ -425,4 +428,15 @@ async fn only_the_holder_of_the_engine_keeps_its_pace() {
     stage.world.keep_pace(pace).await.unwrap();
     stage.other_world().keep_pace(Pace { per_second: 1.0, ..pace }).await.unwrap();
     assert_eq!(stage.other_world().signals().await.unwrap().pace, Some(pace));
+}
+
+#[tokio::test]
+async fn a_counter_that_a_failover_set_back_gives_no_fence_twice() {
+    let mut stage = Stage::start().await;
+    stage.world.mark(&ids(0..1), Duration::ZERO).await.unwrap();
+    let before = stage.world.claim(Quota::each(20), MINUTE).await.unwrap().claims.remove(0);
+    let () = stage.redis.del(keys::sync_fence()).await.unwrap();
+    stage.world.mark(&ids(1..2), Duration::ZERO).await.unwrap();
+    let after = stage.world.claim(Quota::each(20), MINUTE).await.unwrap().claims.remove(0);
+    assert!(after.fence > before.fence, "{} after {}", after.fence, before.fence);
 }
