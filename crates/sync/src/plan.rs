@@ -278,7 +278,9 @@ pub fn observe(state: &mut TaskState, json: &Json) -> bool {
     let old = state.remote.take();
     let mut details_etag =
         details.and_then(|details| details.get("@odata.etag")).and_then(Json::as_str).map(str::to_owned);
-    if details.is_none() {
+    let known = old.as_ref().and_then(|old| old.details_etag.as_deref());
+    let outdated = details.is_some() && !is_news(details_etag.as_deref(), known);
+    if details.is_none() || outdated {
         match &old {
             Some(old) if old.fields.contains_key(&Field::Description) => {
                 details_etag.clone_from(&old.details_etag);
@@ -287,8 +289,9 @@ pub fn observe(state: &mut TaskState, json: &Json) -> bool {
                         fields.insert(*field, value.clone());
                     }
                 }
-                state.need_details = true;
+                state.need_details |= details.is_none();
             }
+            _ if outdated => {}
             _ if says_no_details(json) => {
                 fields.extend(no_details());
             }
@@ -297,6 +300,17 @@ pub fn observe(state: &mut TaskState, json: &Json) -> bool {
     }
     state.remote = Some(Remote { etag: seen.to_owned(), details_etag, fields });
     true
+}
+
+/// Whether details under the ETag `seen` may say more than what is held under `known`.
+///
+/// A write that was answered without the new ETag leaves the ETag that it was sent with: a read that still shows that
+/// one lags behind the write, and is no person's edit.
+pub(crate) fn is_news(seen: Option<&str>, known: Option<&str>) -> bool {
+    match (seen, known) {
+        (Some(seen), Some(known)) => seen != known && !etag::is_older(seen, known),
+        _ => true,
+    }
 }
 
 /// Whether the task itself says that its details hold neither text nor items nor links.

@@ -85,6 +85,8 @@ pub struct GraphOptions {
     pub limits: Limits,
     /// What no published text settles.
     pub switches: Switches,
+    /// More of them, as `name=value,…`: they win.
+    pub more_switches: String,
 }
 
 impl Default for GraphOptions {
@@ -100,15 +102,18 @@ impl Default for GraphOptions {
             data: Seed::default(),
             limits: Limits::default(),
             switches: Switches::default(),
+            more_switches: String::new(),
         }
     }
 }
 
 impl GraphOptions {
-    /// Microsoft's example plan, checked against the oracles that `ANNIKA_ORACLES` names, if it is set.
+    /// Microsoft's example plan, checked against the oracles that `ANNIKA_ORACLES` names, if it is set, with the
+    /// switches that `ANNIKA_GRAPH_SWITCHES` names.
     pub fn example() -> Self {
+        let more_switches = std::env::var("ANNIKA_GRAPH_SWITCHES").unwrap_or_default();
         let oracles = std::env::var_os("ANNIKA_ORACLES").filter(|folder| !folder.is_empty());
-        Self { oracles: oracles.map(PathBuf::from), data: seed::example(), ..Self::default() }
+        Self { oracles: oracles.map(PathBuf::from), data: seed::example(), more_switches, ..Self::default() }
     }
 }
 
@@ -154,7 +159,8 @@ pub struct GraphSimulator {
 
 impl GraphSimulator {
     /// Starts a simulator on 127.0.0.1.
-    pub async fn start(options: GraphOptions) -> Result<Self, SimError> {
+    pub async fn start(mut options: GraphOptions) -> Result<Self, SimError> {
+        options.switches.add(&options.more_switches)?;
         let oracle = options.oracles.as_deref().map(Oracle::load).transpose()?;
         let refused = |why| SimError::Listen { port: options.port, why };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(refused)?;

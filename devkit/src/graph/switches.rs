@@ -228,11 +228,20 @@ impl Switches {
     /// The first part that is not in the table.
     pub fn parse(text: &str) -> Result<Self, UnknownSwitch> {
         let mut switches = Self::default();
+        switches.add(text)?;
+        Ok(switches)
+    }
+
+    /// Sets what `name=value,name=value` names.
+    ///
+    /// # Errors
+    /// The first part that is not in the table; those before it are set.
+    pub fn add(&mut self, text: &str) -> Result<(), UnknownSwitch> {
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').ok_or_else(|| UnknownSwitch(part.to_owned()))?;
-            switches.set(name.trim(), value.trim())?;
+            self.set(name.trim(), value.trim())?;
         }
-        Ok(switches)
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ mod lifecycle;
 mod outages;
 mod session;
 mod staging;
+mod switches;
 mod weather;
 
 use std::{

@@ -431,12 +431,9 @@ fn count_gone(state: &mut TaskState, now: i64) {
 fn set_details(state: &mut TaskState, details: &Json) {
     let seen = details.get("@odata.etag").and_then(Json::as_str).map(str::to_owned);
     let Some(remote) = state.remote.as_mut() else { return };
-    let stale = match (&seen, &remote.details_etag) {
-        (Some(seen), Some(known)) => etag::is_older(seen, known),
-        _ => false,
-    };
     state.need_details = false;
-    if stale {
+    let held = remote.fields.contains_key(&Field::Description);
+    if held && !plan::is_news(seen.as_deref(), remote.details_etag.as_deref()) {
         return;
     }
     remote.details_etag = seen;

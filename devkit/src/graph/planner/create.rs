@@ -80,6 +80,9 @@ pub(super) fn create_plan(context: &mut Context<'_>, call: &Call) -> Result<Answ
     }
     let owned = context.store.plans.values().filter(|plan| plan.core.get("owner") == &json!(group)).count();
     context.rules.limits.check("MaximumPlannerPlans", owned + 1)?;
+    let own = context.actor.identity();
+    let made = context.store.plans.values().filter(|plan| plan.core.get("createdBy") == &own).count();
+    context.rules.limits.check("MaximumProjectsOwnedByUser", made + 1)?;
     let id = context.rng.planner_id();
     let mut start = Map::new();
     start.insert("id".into(), json!(id));

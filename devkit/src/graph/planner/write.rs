@@ -6,7 +6,7 @@ use super::{Actor, Call, Context, check_id, fields, missing, read};
 use crate::graph::{
     answer::{Answer, GraphError},
     etag::{self, Kind},
-    store::Entity,
+    store::{Entity, Plan},
     switches::{
         AnyEtag, BucketDelete, DeleteStale, DetailsBump, InvalidEtag, Older, PlanChange, Prefer, SameValue,
         Stale, Switches,
@@ -52,7 +52,16 @@ pub(super) fn patch(
         Kind::TaskDetails => check_details(context, &change.members)?,
         Kind::PlanDetails => {
             let shared = count(&change.members, "sharedWith");
-            context.rules.limits.check("MaximumUsersSharedWithProject", shared)?;
+            let limits = &context.rules.limits;
+            limits.check("MaximumUsersSharedWithProject", shared)?;
+            for path in &change.changed {
+                let Some(user) = path.strip_prefix("sharedWith/") else { continue };
+                let with = |plan: &&Plan| plan.details.get("sharedWith").get(user).is_some();
+                if change.members["sharedWith"].get(user).is_some() {
+                    let others = context.store.plans.values().filter(with).count();
+                    limits.check("MaximumProjectsSharedWithUser", others + 1)?;
+                }
+            }
         }
         _ => {}
     }

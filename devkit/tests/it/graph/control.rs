@@ -113,6 +113,27 @@ async fn the_page_is_served_and_edits_through_graph() {
     assert_eq!(edit.send().await.unwrap().status(), 204);
 }
 
+#[test]
+fn the_document_names_every_route_and_every_switch() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (document, routes) = (read("../docs/GRAPH-SIMULATOR.md"), read("src/graph/control_http.rs"));
+    let mut seen = 0;
+    for route in routes.split('"').filter(|text| text.starts_with("/__sim/")) {
+        assert!(document.contains(route), "{route} is not in the document");
+        seen += 1;
+    }
+    assert!(seen >= 30, "{seen} routes");
+    for switch in annika_devkit::graph::switches::SWITCHES {
+        let row = format!("| `{}` | {} |", switch.name, switch.question);
+        let line = document.lines().find(|line| line.starts_with(&row));
+        let line = line.unwrap_or_else(|| panic!("no row begins {row}"));
+        for (value, meaning) in switch.values {
+            assert!(line.contains(&format!("`{value}` {meaning}")), "{} {value}", switch.name);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_taken_port_is_a_clear_error() {
     let graph = Graph::start().await;

@@ -192,6 +192,10 @@ async fn limits_are_403_with_their_name() {
         ("MaximumBucketsInProject", 3),
         ("MaximumAssigneesInTasks", 1),
         ("MaximumChecklistItemsOnTask", 1),
+        ("MaximumProjectsOwnedByUser", 1),
+        ("MaximumUsersSharedWithProject", 3),
+        ("MaximumProjectsSharedWithUser", 1),
+        ("MaximumReferencesOnTask", 1),
     ] {
         limits.0.insert(name.into(), most);
     }
@@ -213,6 +217,25 @@ async fn limits_are_403_with_their_name() {
     let tag = graph.get(&details).await.etag();
     let item = json!({"checklist": {"96724e5b-f33b-4fcc-9b43-8b6e6f1c2337": {"@odata.type": "#microsoft.graph.plannerChecklistItem"}}});
     assert_eq!(graph.patch(&details, &tag, item).await.code(), "MaximumChecklistItemsOnTask");
+    let link = |url: &str| json!({"references": {url: {"@odata.type": "#microsoft.graph.plannerExternalReference"}}});
+    let second = graph.patch(&details, &tag, link("https%3A//contoso%2Ecom")).await;
+    assert_eq!(second.code(), "MaximumReferencesOnTask");
+
+    let plan = json!({"title": "P", "container": {"containerId": seed::GROUP, "type": "group"}});
+    let own = graph.post("/planner/plans", plan.clone()).await;
+    assert_eq!(own.status, 201);
+    assert_eq!(graph.post("/planner/plans", plan).await.code(), "MaximumProjectsOwnedByUser");
+    let share = |users: &[&str]| json!({"sharedWith": users.iter().map(|user| ((*user).to_owned(), json!(true))).collect::<serde_json::Map<_, _>>()});
+    let of = |plan: &str| format!("/planner/plans/{plan}/details");
+    let (own, example) = (of(own.body["id"].as_str().unwrap()), of(seed::PLAN));
+    let tag = graph.get(&own).await.etag();
+    assert_eq!(graph.patch(&own, &tag, share(&[seed::AUTHOR])).await.code(), "MaximumProjectsSharedWithUser");
+    assert_eq!(graph.patch(&own, &tag, share(&[seed::PERSON])).await.status, 200);
+    let tag = graph.get(&example).await.etag();
+    let crowd = share(&["1e9955d2-6acd-45bf-86d3-b546fdc795eb", "e396de0e-4812-4fcb-9f9e-0358744df343"]);
+    assert_eq!(graph.patch(&example, &tag, crowd).await.code(), "MaximumUsersSharedWithProject");
+    let back = json!({"sharedWith": {seed::AUTHOR: false}});
+    assert_eq!(graph.patch(&example, &tag, back).await.status, 200, "to take back is no sharing");
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! Both sides are there: who changed what, and what goes where.
 
-use annika_sync::plan::Action;
+use annika_sync::{
+    lens::{Field, Value},
+    plan::Action,
+    state::TaskState,
+};
 use serde_json::json;
 
 use super::bench::Bench;
@@ -324,4 +328,28 @@ fn a_version_that_a_list_showed_and_the_cache_does_not_hold_is_read() {
     bench.perform(&step.action);
     bench.settle();
     assert_eq!(bench.document()["title"], "by a person");
+}
+
+#[test]
+fn details_that_lag_behind_our_own_write_are_no_edit() {
+    let mut bench = Bench::usual();
+    let state = &mut bench.state;
+    let remote = state.remote.as_mut().expect("a copy");
+    // What a write that was answered without an ETag leaves: the new value under the old ETag.
+    let sent = Value::Text("sent by us".into());
+    remote.fields.insert(Field::Description, sent.clone());
+    (remote.etag, remote.details_etag) = ("W/\"Yg==\"".into(), Some("W/\"Yg==\"".into()));
+    let read = |task: &str, details: &str| {
+        json!({"@odata.etag": format!("W/\"{task}\""), "title": "t",
+            "details": {"@odata.etag": format!("W/\"{details}\""), "description": "read"}})
+    };
+    let description =
+        |state: &TaskState| state.remote.as_ref().expect("a copy").fields[&Field::Description].clone();
+    for (task, details) in [("Yw==", "Yg=="), ("ZA==", "YQ==")] {
+        assert!(annika_sync::plan::observe(state, &read(task, details)), "the task itself is newer");
+        assert_eq!(description(state), sent, "{details}");
+        assert_eq!(state.remote.as_ref().expect("a copy").details_etag.as_deref(), Some("W/\"Yg==\""));
+    }
+    assert!(annika_sync::plan::observe(state, &read("ZQ==", "Yw==")));
+    assert_eq!(description(state), Value::Text("read".into()));
 }
