@@ -69,7 +69,7 @@ impl App {
             graph.clone(),
             clock.clone(),
             rng.clone(),
-            PlanSources::new(settings.planner.plans.clone()),
+            PlanSources::new(settings.planner.plans.clone()).with_day_time(settings.planner.due_time.clone()),
             settings.entra.application_id().map(str::to_owned),
             settings.planner.replicas,
         )?;

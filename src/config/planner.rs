@@ -1,6 +1,7 @@
 //! Settings of what is synchronised with Planner, and when.
 
 use super::error::Reader;
+use annika_sync::lens::DayTime;
 
 /// What is synchronised, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,9 @@ pub struct PlannerSettings {
     pub poll_schedule: String,
     /// What an invocation of the timer does. Read from `PLANNER_POLL_MODE`, default `continuous`.
     pub poll_mode: PollMode,
+    /// The time of day, in UTC, that Planner is told for a day without one. Read from `PLANNER_DUE_TIME` (`HH:MM`),
+    /// default 10:00, as Planner's own page does.
+    pub due_time: DayTime,
     /// How many replicas of Redis must have the intent of a create before it is sent; 0 does not wait. Read from
     /// `REDIS_REPLICAS`, default 0.
     pub replicas: u32,
@@ -58,13 +62,20 @@ impl PlannerSettings {
                 PollMode::Continuous
             }
         };
+        let due_time = match reader.text("PLANNER_DUE_TIME") {
+            None => DayTime::default(),
+            Some(text) => DayTime::parse(&text).unwrap_or_else(|| {
+                reader.reject("PLANNER_DUE_TIME", "must be a time of day in UTC: `HH:MM`");
+                DayTime::default()
+            }),
+        };
         let replicas = reader.text("REDIS_REPLICAS").map_or(0, |text| {
             text.parse().unwrap_or_else(|_| {
                 reader.reject("REDIS_REPLICAS", "must be a whole number, 0 or more");
                 0
             })
         });
-        Self { plans, poll_schedule, poll_mode, replicas }
+        Self { plans, poll_schedule, poll_mode, due_time, replicas }
     }
 
     fn plans(reader: &mut Reader<'_>, text: &str) -> Vec<PlanSource> {

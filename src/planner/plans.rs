@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use annika_sync::world::Plans;
+use annika_sync::{lens::DayTime, world::Plans};
 use serde_json::Value as Json;
 
 use super::categories::PlanCategories;
@@ -25,6 +25,7 @@ const RETRY_MS: i64 = 15 * 1000;
 #[derive(Debug)]
 pub struct PlanSources {
     sources: Vec<PlanSource>,
+    day_time: DayTime,
     groups: Mutex<BTreeMap<String, Group>>,
     pub(super) categories: PlanCategories,
 }
@@ -40,7 +41,19 @@ struct Group {
 impl PlanSources {
     /// Plans by the settings.
     pub fn new(sources: Vec<PlanSource>) -> Self {
-        Self { sources, groups: Mutex::new(BTreeMap::new()), categories: PlanCategories::default() }
+        Self {
+            sources,
+            day_time: DayTime::default(),
+            groups: Mutex::new(BTreeMap::new()),
+            categories: PlanCategories::default(),
+        }
+    }
+
+    /// With this time of day for whole days.
+    #[must_use]
+    pub fn with_day_time(mut self, time: DayTime) -> Self {
+        self.day_time = time;
+        self
     }
 
     /// Whether the settings name any.
@@ -60,7 +73,7 @@ impl PlanSources {
         get.arg(keys::config_default_plan_id());
         let default: Option<String> = store.command(&get).await?;
         let default = default.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
-        let mut plans = Plans::default();
+        let mut plans = Plans { day_time: self.day_time.clone(), ..Plans::default() };
         for source in &self.sources {
             match source {
                 PlanSource::Plan(id) => add(&mut plans.synced, id),

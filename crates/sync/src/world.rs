@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use crate::lens::Categories;
+use crate::lens::{Categories, DayTime};
 
 use crate::gauges::{Histogram, Lists, Traffic};
 
@@ -121,6 +121,8 @@ pub struct Plans {
     pub unread: bool,
     /// What is wrong with the settings or the groups they name; empty = nothing.
     pub problems: Vec<String>,
+    /// The time of day that stands for a whole day in Planner.
+    pub day_time: DayTime,
     /// The names of the categories of those plans whose details were read.
     pub categories: BTreeMap<String, Arc<Categories>>,
 }

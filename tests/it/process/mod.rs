@@ -1,6 +1,7 @@
 //! The real binary under the Functions-host emulator, with a Redis and the simulators of its own.
 
 mod documents;
+mod fields;
 mod handover;
 mod hosting;
 mod kill;

@@ -57,7 +57,9 @@ impl<W: World> Engine<W> {
             let quota = if self.stopping() { Quota::each(0) } else { self.quota(urgent, low) };
             if !quota.is_none() {
                 let now = self.world.now_ms();
-                if now.saturating_sub(plans_at) > 5_000
+                // Just after the start the names of the categories are on their way.
+                let age = if plans.categories.len() < plans.synced.len() { 500 } else { 5_000 };
+                if now.saturating_sub(plans_at) > age
                     && let Ok(read) = self.world.plans(false).await
                 {
                     plans = read;

@@ -35,4 +35,5 @@ pub use problem::{DocumentError, FieldProblem};
 pub use project::{Projection, assignee_names, named_plan, project, project_with};
 pub use render::{render, render_with};
 pub(crate) use spelling::is_order_hint;
+pub use time::DayTime;
 pub use validate::{dates_in_order, valid_id, validate};

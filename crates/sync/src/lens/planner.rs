@@ -9,7 +9,7 @@ use super::field::{ChecklistItem, Field, Fields, Reference, Value, same};
 use super::names::is_category;
 use super::references::{self, Links};
 use super::spelling::{is_order_hint, priority_number};
-use super::time;
+use super::time::{self, DayTime};
 
 /// Required in every assignment that is written (Graph, plannerAssignment).
 const ASSIGNMENT: &str = "#microsoft.graph.plannerAssignment";
@@ -110,9 +110,14 @@ pub(crate) fn checklist_entries(details: &Json) -> impl Iterator<Item = (String,
 /// What Planner holds after these values were sent: whole days as instants, priority words as numbers. Keep this as
 /// the agreed value, so that a later step to another instant of the day, or another number of the band, is seen.
 ///
-/// A whole day is sent as 10:00 UTC. If the other date is an instant of that day which would come on the wrong side
+/// A whole day is sent as 10:00 UTC; [`stored_at`] has another time for it. If the other date is an instant of that day which would come on the wrong side
 /// of 10:00, the whole day takes that instant, because Planner refuses a start after the due date.
 pub fn stored(fields: &Fields) -> Fields {
+    stored_at(fields, &DayTime::default())
+}
+
+/// [`stored`], with the time of day for whole days.
+pub fn stored_at(fields: &Fields, time: &DayTime) -> Fields {
     let raw = |field| match fields.get(&field) {
         Some(Value::Time(text)) => Some(text.as_str()),
         _ => None,
@@ -121,10 +126,11 @@ pub fn stored(fields: &Fields) -> Fields {
     for (field, value) in &mut stored {
         match (field, &*value) {
             (Field::Start, Value::Time(start)) => {
-                *value = Value::Time(sent(start, raw(Field::Due), |start, due| time::before(due, start)));
+                *value =
+                    Value::Time(sent(time, start, raw(Field::Due), |start, due| time::before(due, start)));
             }
             (Field::Due, Value::Time(due)) => {
-                *value = Value::Time(sent(due, raw(Field::Start), time::before));
+                *value = Value::Time(sent(time, due, raw(Field::Start), time::before));
             }
             (Field::Priority, Value::Text(word)) => *value = Value::Number(priority_number(word)),
             (Field::Assignees, Value::Null) => *value = Value::Set(BTreeSet::new()),
@@ -149,8 +155,8 @@ fn said(links: &Links) -> Links {
     links.iter().map(|(url, link)| (url.clone(), said(link))).collect()
 }
 
-fn sent(this: &str, other: Option<&str>, wrong_side: impl Fn(&str, &str) -> bool) -> String {
-    let instant = time::instant(this);
+fn sent(time: &DayTime, this: &str, other: Option<&str>, wrong_side: impl Fn(&str, &str) -> bool) -> String {
+    let instant = time.instant(this);
     match other {
         Some(other)
             if time::is_day(this)
@@ -162,6 +168,18 @@ fn sent(this: &str, other: Option<&str>, wrong_side: impl Fn(&str, &str) -> bool
         }
         _ => instant,
     }
+}
+
+/// The changes with instants for whole days, as they stand beside what Planner has.
+pub fn timed(changes: &Fields, remote: &Fields, time: &DayTime) -> Fields {
+    let mut whole = remote.clone();
+    whole.extend(changes.iter().map(|(field, value)| (*field, value.clone())));
+    let whole = stored_at(&whole, time);
+    let timed = |(field, value): (&Field, &Value)| {
+        let date = matches!(field, Field::Start | Field::Due).then(|| whole.get(field).cloned()).flatten();
+        (*field, date.unwrap_or_else(|| value.clone()))
+    };
+    changes.iter().map(timed).collect()
 }
 
 /// The body of `POST /planner/tasks`: the task's members only, since details are a resource of their own.

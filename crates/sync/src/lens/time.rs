@@ -52,9 +52,31 @@ pub(crate) fn day(canonical: &str) -> &str {
     canonical.get(..10).unwrap_or(canonical)
 }
 
-/// The instant that is sent for a canonical time.
-pub(crate) fn instant(canonical: &str) -> String {
-    if is_day(canonical) { format!("{canonical}{WHOLE_DAY}") } else { canonical.to_owned() }
+/// The time of day that a whole day is sent with, in UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayTime(String);
+
+impl Default for DayTime {
+    fn default() -> Self {
+        Self(WHOLE_DAY.to_owned())
+    }
+}
+
+impl DayTime {
+    /// From `HH:MM`; `None` if it is no time of day.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (hour, minute) = text.trim().split_once(':')?;
+        let number = |text: &str, below: u8| {
+            let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u8>().ok().filter(|number| digits && *number < below)
+        };
+        Some(Self(format!("T{:02}:{:02}:00Z", number(hour, 24)?, number(minute, 60)?)))
+    }
+
+    /// The instant that is sent for a canonical time.
+    pub(crate) fn instant(&self, canonical: &str) -> String {
+        if is_day(canonical) { format!("{canonical}{}", self.0) } else { canonical.to_owned() }
+    }
 }
 
 /// The day, if an instant is what a whole day is sent as.

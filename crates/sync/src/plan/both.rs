@@ -148,7 +148,7 @@ pub(super) fn merge_sides(
 }
 
 /// How long a task with labels waits for the names of its plan's categories.
-const NAMES_WAIT: Duration = Duration::from_secs(30);
+const NAMES_WAIT: Duration = Duration::from_secs(10);
 
 /// Whether either side has labels, as far as that can be seen without their names.
 fn has_labels(here: &Here, remote: &Fields) -> bool {
@@ -284,6 +284,7 @@ fn push_action(state: &mut TaskState, push: Fields, remote: &Remote, context: &C
         state.need_details = true;
         return Action::Get { task: false, details: true };
     }
+    let push = lens::planner::timed(&push, &remote.fields, &context.plans.day_time);
     let (task, details) = lens::planner::patch_bodies(&push, &remote.fields);
     let task = task.map(|body| (remote.etag.clone(), body));
     let details = details.zip(remote.details_etag.clone()).map(|(body, etag)| (etag, body));

@@ -81,8 +81,8 @@ pub(super) fn unmapped(
     }
     let sendable = |(field, value)| (field, sendable(field, &value, &Value::Null).value);
     let sent: Fields = fields.into_iter().filter(|(field, _)| !field.is_details()).map(sendable).collect();
+    let sent = lens::planner::stored_at(&sent, &context.plans.day_time);
     let body = lens::planner::create_body(&sent);
-    let sent = lens::planner::stored(&sent);
     state.create = Some(Create { plan, fields: sent, sent_at: context.now, unresolved: false });
     Step::new(state, Action::Create { body })
 }

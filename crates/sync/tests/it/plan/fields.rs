@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use annika_sync::{lens::Categories, plan::Action, world::Event};
+use annika_sync::{
+    lens::{Categories, DayTime},
+    plan::Action,
+    world::Event,
+};
 use serde_json::{Value as Json, json};
 
 use super::bench::{Bench, PLAN};
@@ -84,7 +88,7 @@ fn without_the_names_labels_wait_and_the_rest_is_synced() {
         bench.perform(&action);
     }
     let step = bench.step();
-    assert_eq!(step.action, Action::Wait(Duration::from_secs(30)));
+    assert_eq!(step.action, Action::Wait(Duration::from_secs(10)));
     assert_eq!((bench.task()["appliedCategories"].clone(), left_out(&bench).len()), (json!({}), 0));
     bench.person(json!({"appliedCategories": {"category1": true}}));
     loop {
@@ -204,4 +208,32 @@ fn a_users_name_is_looked_up_and_stays_as_the_agent_wrote_it() {
     bench.settle();
     assert_eq!(bench.document()["assigned_to"], json!(["Nobody", MEGAN]));
     assert_eq!((bench.graph_writes, left_out(&bench).len(), bench.lookups), (0, 0, 2));
+}
+
+#[test]
+fn a_day_is_sent_with_the_time_of_the_settings_and_stays_a_day() {
+    let mut bench = Bench::new("agent-task-1");
+    bench.plans.day_time = DayTime::parse("16:30").expect("a time of day");
+    bench.set(json!({"title": "first", "plan_id": PLAN, "due_date": "2025-12-01"}));
+    bench.settle();
+    assert_eq!(bench.task()["dueDateTime"], "2025-12-01T16:30:00Z");
+    bench.agent(&[("due_date", json!("2025-12-02")), ("start_date", json!("2025-12-02T17:00:00Z"))]);
+    bench.settle();
+    let (start, due) = (bench.task()["startDateTime"].clone(), bench.task()["dueDateTime"].clone());
+    assert_eq!(
+        (&start, &due),
+        (&json!("2025-12-02T17:00:00Z"), &json!("2025-12-02T17:00:00Z")),
+        "never before the start"
+    );
+    assert_eq!((bench.document()["due_date"].clone(), bench.conflicts().len()), (json!("2025-12-02"), 0));
+}
+
+#[test]
+fn a_time_of_day_has_two_digits_each() {
+    for good in ["00:00", "10:00", " 23:59 "] {
+        assert!(DayTime::parse(good).is_some(), "{good}");
+    }
+    for bad in ["", "9:00", "24:00", "10:60", "10", "10:00:00", "+1:00", "ab:cd"] {
+        assert!(DayTime::parse(bad).is_none(), "{bad}");
+    }
 }
