@@ -109,7 +109,14 @@ impl App {
 fn engine_settings(settings: &Settings) -> annika_sync::engine::Settings {
     let graph = &settings.graph;
     let rate = Rate { start: graph.rate_per_second, max: graph.rate_max, burst: f64::from(graph.rate_burst) };
-    annika_sync::engine::Settings { rate, ..annika_sync::engine::Settings::default() }
+    let (lease, task_lease) = (settings.planner.lease, settings.planner.task_lease);
+    annika_sync::engine::Settings {
+        rate,
+        lease,
+        renew: lease / 3,
+        task_lease,
+        ..annika_sync::engine::Settings::default()
+    }
 }
 
 /// The one HTTP client of the process: it holds the connections and the time-outs.

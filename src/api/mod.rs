@@ -1,5 +1,6 @@
 //! The HTTP API: a table of routes, one file a resource, and what every request passes through.
 
+mod afterwards;
 mod health;
 mod openapi;
 mod path;
@@ -50,7 +51,9 @@ pub fn router(state: ApiState) -> Router {
         .layer(DefaultBodyLimit::max(request::LARGEST_BODY))
         .layer(Extension(OpenApiText::new(&document)))
         .with_state(state.clone());
+    let planner = state.planner.clone();
     around(routed, patterns, state.rng)
+        .layer(middleware::from_fn_with_state(planner, afterwards::look_after_sync))
 }
 
 /// What surrounds the routes: the path is made canonical before it is routed, so routing happens inside a fallback.

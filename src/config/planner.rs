@@ -1,5 +1,7 @@
 //! Settings of what is synchronised with Planner, and when.
 
+use std::time::Duration;
+
 use super::error::Reader;
 use annika_sync::lens::DayTime;
 
@@ -20,6 +22,11 @@ pub struct PlannerSettings {
     /// How many replicas of Redis must have the intent of a create before it is sent; 0 does not wait. Read from
     /// `REDIS_REPLICAS`, default 0.
     pub replicas: u32,
+    /// How long an engine that says nothing keeps the sync to itself: a successor waits at most so long. Read from
+    /// `PLANNER_LEASE_SECONDS`, 1 to 15, default 14.
+    pub lease: Duration,
+    /// How long a claimed task is its engine's. Read from `PLANNER_TASK_LEASE_SECONDS`, 2 to 60, default 60.
+    pub task_lease: Duration,
 }
 
 /// One entry of `PLANNER_PLANS`.
@@ -75,7 +82,28 @@ impl PlannerSettings {
                 0
             })
         });
-        Self { plans, poll_schedule, poll_mode, due_time, replicas }
+        let lease = Self::seconds(reader, "PLANNER_LEASE_SECONDS", 1..=15, 14);
+        let task_lease = Self::seconds(reader, "PLANNER_TASK_LEASE_SECONDS", 2..=60, 60);
+        Self { plans, poll_schedule, poll_mode, due_time, replicas, lease, task_lease }
+    }
+
+    fn seconds(
+        reader: &mut Reader<'_>,
+        name: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+        default: u64,
+    ) -> Duration {
+        let seconds = reader.text(name).map_or(Ok(default), |text| text.trim().parse());
+        match seconds {
+            Ok(seconds) if range.contains(&seconds) => Duration::from_secs(seconds),
+            _ => {
+                reader.reject(
+                    name,
+                    format!("must be a whole number from {} to {}", range.start(), range.end()),
+                );
+                Duration::from_secs(default)
+            }
+        }
     }
 
     fn plans(reader: &mut Reader<'_>, text: &str) -> Vec<PlanSource> {

@@ -9,11 +9,19 @@ use super::{
     request::{Answer, Method, NotSent, Outcome, Request, Unknown},
 };
 use serde_json::Value;
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, future::Future, pin::Pin, time::Duration};
 use url::Url;
 
 /// The most pages that are followed: 9,000 tasks, Planner's limit for a plan, in pages of 20.
 pub const MAX_PAGES: usize = 500;
+
+/// Waits until one more page may be asked for; `false` = not now.
+pub type Turn<'a> = &'a (dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> + Send + Sync + 'a);
+
+/// Every page at once.
+fn unpaced() -> Pin<Box<dyn Future<Output = bool> + Send>> {
+    Box::pin(std::future::ready(true))
+}
 
 /// What came of reading a list.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +83,9 @@ pub enum Incomplete {
         /// What came.
         held: u64,
     },
+    /// Whoever paces the requests said that there is no turn for another page now.
+    #[error("there was no turn for the page after page {0}")]
+    NoTurn(usize),
     /// More than [`MAX_PAGES`] pages.
     #[error("the list has more than {MAX_PAGES} pages")]
     TooLong,
@@ -97,24 +108,24 @@ impl GraphClient {
     /// Reads the list at `path` to its end.
     pub async fn list(&self, path: &str) -> ListOutcome {
         let first = self.send(Request::get(path)).await;
-        self.rest(path, first).await
+        self.rest(path, first, &unpaced).await
     }
 
-    /// Reads several lists to their ends; the first pages travel together in batches. Outcomes are in the order of
-    /// `paths`.
-    pub async fn lists(&self, paths: &[String]) -> Vec<ListOutcome> {
+    /// Reads several lists to their ends; the first pages travel together in batches, each further page waits for its
+    /// `turn`. Outcomes are in the order of `paths`.
+    pub async fn lists(&self, paths: &[String], turn: Turn<'_>) -> Vec<ListOutcome> {
         let mut lists = Vec::with_capacity(paths.len());
         for chunk in paths.chunks(MAX_BATCH) {
             let firsts = self.batch(chunk.iter().map(Request::get).collect()).await;
             for (path, first) in chunk.iter().zip(firsts) {
-                lists.push(self.rest(path, first).await);
+                lists.push(self.rest(path, first, turn).await);
             }
         }
         lists
     }
 
     /// Follows the pages after `first`.
-    async fn rest(&self, path: &str, first: Outcome) -> ListOutcome {
+    async fn rest(&self, path: &str, first: Outcome, turn: Turn<'_>) -> ListOutcome {
         let mut pages = match self.inner.url(path) {
             Ok(url) => Pages::new(url),
             Err(reason) => return ListOutcome::Incomplete(reason.into()),
@@ -134,6 +145,9 @@ impl GraphClient {
             }
             if pages.count >= MAX_PAGES {
                 return ListOutcome::Incomplete(Incomplete::TooLong);
+            }
+            if !turn().await {
+                return ListOutcome::Incomplete(Incomplete::NoTurn(pages.count));
             }
             let call = || Call {
                 method: Method::Get,

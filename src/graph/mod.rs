@@ -15,5 +15,5 @@ mod wire;
 
 pub use batch::MAX_BATCH;
 pub use client::{Counters, GraphClient};
-pub use list::{Incomplete, ListOutcome, MAX_PAGES};
+pub use list::{Incomplete, ListOutcome, MAX_PAGES, Turn};
 pub use request::{Answer, Method, NotSent, Outcome, Request, Unknown};

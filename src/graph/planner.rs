@@ -3,7 +3,7 @@
 //! Source: Microsoft's pages of the Planner API in Graph v1.0. Each resource has an ETag of its own: a task's is not
 //! that of its details. Changes ask for the changed object, so that one request also brings the new ETag.
 
-use super::{GraphClient, ListOutcome, Method, Request};
+use super::{GraphClient, ListOutcome, Method, Request, Turn};
 use crate::config::PlanSource;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -93,10 +93,11 @@ impl GraphClient {
         self.list(&plan_tasks_path(plan_id)).await
     }
 
-    /// Every task of each plan, in the order of `plan_ids`; the first pages travel together.
-    pub async fn tasks_of_plans(&self, plan_ids: &[String]) -> Vec<ListOutcome> {
+    /// Every task of each plan, in the order of `plan_ids`; the first pages travel together, each further one waits
+    /// for its `turn`.
+    pub async fn tasks_of_plans(&self, plan_ids: &[String], turn: Turn<'_>) -> Vec<ListOutcome> {
         let paths: Vec<String> = plan_ids.iter().map(|id| plan_tasks_path(id)).collect();
-        self.lists(&paths).await
+        self.lists(&paths, turn).await
     }
 
     /// Every bucket of a plan.

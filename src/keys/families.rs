@@ -191,9 +191,12 @@ private {
     SYNC_POLL sync_poll(plan_id) = "annika:sync:poll:{plan_id}",
         Hash Fields, Life::Persistent, Public, "sync", Cap::PerPlan, Plan,
         "When a plan was polled, when it is next, and whether it is suspended.";
+    SYNC_POLLS sync_polls() = "annika:sync:polls",
+        Set Text, expires(3_600), Public, "sync", Cap::PerPlan, Plan,
+        "Plans that somebody wants polled now; `*` stands for all of them.";
     SYNC_THROTTLE sync_throttle() = "annika:sync:throttle",
         Hash Fields, Life::Persistent, Public, "sync", Cap::One, Nothing,
-        "The shared pace of requests to Graph, and the pause it asked for.";
+        "The pace of requests to Graph (`rate`, `concurrency`, `throttled`), and until when it is left alone.";
     SYNC_TOMB sync_tomb(annika_id) = "annika:sync:tomb:{annika_id}",
         String Json, expires(30 * DAY), Public, "sync", Cap::PerTask, Nothing,
         "The last bytes of a deleted document, from which it can be brought back.";

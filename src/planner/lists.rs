@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use annika_sync::{
     state::TaskState,
-    world::{KnownPlan, Observation, SeenDetails},
+    world::{KnownPlan, Observation, PlanSchedule, SeenDetails},
 };
-use redis::Cmd;
+use redis::{Cmd, Value};
 use serde_json::Value as Json;
 
 use super::scripts::{NOTE, OBSERVE};
@@ -21,18 +21,76 @@ const IMPORTED: &str = "planner-";
 /// Tasks in one round trip.
 const CHUNK: usize = 500;
 
-/// What is remembered of `plan`. One round trip.
-pub(super) async fn known(store: &Store, plan: &str) -> Result<KnownPlan, StoreError> {
-    let mut poll = command("HMGET", &keys::sync_poll(plan));
-    poll.arg("missing").arg("details_cursor");
-    let mut replies = store.pipeline(&[command("HGETALL", &keys::sync_remote(plan)), poll]).await.into_iter();
+/// What is remembered of `plans`, in their order. One round trip.
+pub(super) async fn known(store: &Store, plans: &[String]) -> Result<Vec<KnownPlan>, StoreError> {
+    let commands: Vec<Cmd> = plans
+        .iter()
+        .flat_map(|plan| {
+            let mut poll = command("HMGET", &keys::sync_poll(plan));
+            poll.arg("missing").arg("details_cursor");
+            [command("HGETALL", &keys::sync_remote(plan)), poll]
+        })
+        .collect();
+    let mut replies = store.pipeline(&commands).await.into_iter();
     let missing_reply = || Err(StoreError::other("a reply is missing"));
-    let etags: Vec<(String, String)> = read(replies.next().unwrap_or_else(missing_reply)?)?;
-    let (missing, cursor): (Option<String>, Option<String>) =
-        read(replies.next().unwrap_or_else(missing_reply)?)?;
-    let missing: BTreeMap<String, u32> =
-        missing.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    Ok(KnownPlan { etags: etags.into_iter().collect(), missing, details_cursor: cursor.unwrap_or_default() })
+    let mut known = Vec::with_capacity(plans.len());
+    for _ in plans {
+        let etags: Vec<(String, String)> = read(replies.next().unwrap_or_else(missing_reply)?)?;
+        let (missing, cursor): (Option<String>, Option<String>) =
+            read(replies.next().unwrap_or_else(missing_reply)?)?;
+        let missing: BTreeMap<String, u32> =
+            missing.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let details_cursor = cursor.unwrap_or_default();
+        known.push(KnownPlan { etags: etags.into_iter().collect(), missing, details_cursor });
+    }
+    Ok(known)
+}
+
+/// When `plans` were listed and are next, in their order. One round trip.
+pub(super) async fn schedules(store: &Store, plans: &[String]) -> Result<Vec<PlanSchedule>, StoreError> {
+    let reads: Vec<Cmd> = plans
+        .iter()
+        .map(|plan| {
+            let mut get = command("HMGET", &keys::sync_poll(plan));
+            get.arg(&["begun_at", "changed_at", "next_at", "requests", "failures"]);
+            get
+        })
+        .collect();
+    let schedule = |reply: Result<Value, StoreError>| {
+        type Fields = (Option<i64>, Option<i64>, Option<i64>, Option<u32>, Option<u32>);
+        let (begun_at, changed_at, next_at, requests, failures): Fields = read(reply?)?;
+        Ok(PlanSchedule {
+            begun_at: begun_at.unwrap_or(0),
+            changed_at: changed_at.unwrap_or(0),
+            next_at: next_at.unwrap_or(0),
+            requests: requests.unwrap_or(0),
+            failures: failures.unwrap_or(0),
+        })
+    };
+    store.pipeline(&reads).await.into_iter().map(schedule).collect()
+}
+
+/// Remembers when plans were listed and are next. One round trip.
+pub(super) async fn keep_schedules(
+    store: &Store,
+    schedules: &[(String, PlanSchedule)],
+) -> Result<(), StoreError> {
+    let writes: Vec<Cmd> = schedules
+        .iter()
+        .map(|(plan, schedule)| {
+            let mut set = command("HSET", &keys::sync_poll(plan));
+            set.arg("begun_at").arg(schedule.begun_at);
+            set.arg("changed_at").arg(schedule.changed_at);
+            set.arg("next_at").arg(schedule.next_at);
+            set.arg("requests").arg(schedule.requests);
+            set.arg("failures").arg(schedule.failures);
+            set
+        })
+        .collect();
+    for reply in store.pipeline(&writes).await {
+        reply?;
+    }
+    Ok(())
 }
 
 /// Stores what a complete list showed and marks what changed.
@@ -56,16 +114,15 @@ pub(super) async fn observe(store: &Store, observation: &Observation, now: i64) 
         forget.arg(&observation.moved);
         store.command::<i64>(&forget).await?;
     }
-    hold(store, observation, now).await?;
+    let mut commands = hold(observation, now);
     let missing = serde_json::to_string(&observation.missing).unwrap_or_default();
     let mut poll = command("HSET", &keys::sync_poll(&observation.plan));
-    poll.arg("missing")
-        .arg(missing)
-        .arg("begun_at")
-        .arg(observation.begun_at)
-        .arg("total")
-        .arg(observation.total);
-    store.command::<i64>(&poll).await.map(|_| ())
+    poll.arg("missing").arg(missing).arg("total").arg(observation.total);
+    commands.push(poll);
+    for reply in store.pipeline(&commands).await {
+        reply?;
+    }
+    Ok(())
 }
 
 async fn owners(store: &Store, planner_ids: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
@@ -177,11 +234,11 @@ pub(super) async fn recheck_details(store: &Store, seen: &[SeenDetails]) -> Resu
     Ok(())
 }
 
-/// Keeps the tasks that may belong to open creates; the engine marks those creates.
-async fn hold(store: &Store, observation: &Observation, now: i64) -> Result<(), StoreError> {
+/// The commands that keep the tasks that may belong to open creates; the engine marks those creates.
+fn hold(observation: &Observation, now: i64) -> Vec<Cmd> {
     let key = keys::sync_orphans(&observation.plan);
     if observation.held.is_empty() {
-        return store.command::<i64>(&command("DEL", &key)).await.map(|_| ());
+        return vec![command("DEL", &key)];
     }
     let mut set = command("HSET", &key);
     for task in &observation.held {
@@ -190,14 +247,11 @@ async fn hold(store: &Store, observation: &Observation, now: i64) -> Result<(), 
     }
     let mut expire = command("EXPIRE", &key);
     expire.arg(keys::SYNC_ORPHANS.ttl_s().unwrap_or_default());
-    for reply in store.pipeline(&[command("DEL", &key), set, expire]).await {
-        reply?;
-    }
     tracing::info!(
         plan_id = observation.plan,
         held = observation.held.len(),
         at = now,
         "tasks of ours that no document claims are held"
     );
-    Ok(())
+    vec![command("DEL", &key), set, expire]
 }

@@ -16,8 +16,8 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// How long the plans of a group are taken as known, ms.
-const GROUP_MS: i64 = 5 * 60 * 1000;
+/// How long the plans of a group are taken as known, ms: a new plan is known within a minute.
+const GROUP_MS: i64 = 45 * 1000;
 /// How soon a group whose plans could not be read is asked again, ms.
 const RETRY_MS: i64 = 15 * 1000;
 

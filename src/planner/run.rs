@@ -19,15 +19,17 @@ use super::{
     failed::Retry,
     guard,
     guard::Guarded,
-    health, listener, tombs,
+    health, listener,
+    overdue::overdue,
+    signals::want_poll,
+    tombs,
     tombs::{Restored, Tombs},
-    world::PlannerWorld,
+    world::{ENGINE, PlannerWorld},
 };
 use crate::{
     clock::SharedClock,
     config::PollMode,
     host::{TimerInvocation, TriggerError},
-    keys,
     store::{Store, StoreError},
 };
 
@@ -39,6 +41,8 @@ const PAST_TICK_MS: i64 = 500;
 const LONGEST_MS: i64 = 20 * 60 * 1000;
 /// The period where the host says nothing about the schedule.
 const MINUTE_MS: i64 = 60_000;
+/// How often a process looks whether the sync is overdue, ms.
+const LOOK_MS: i64 = 5_000;
 /// After a fault of its own the engine rests this long.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// What one periodic invocation may take.
@@ -68,6 +72,9 @@ struct Inner {
     /// When the last one ended, ms.
     ended_at: AtomicI64,
     running: Mutex<bool>,
+    /// When this process began, and when it last looked whether the sync is overdue, ms.
+    since: i64,
+    looked_at: AtomicI64,
 }
 
 /// The engine's one place in this process; given back when it is dropped, also by a panic.
@@ -113,6 +120,7 @@ impl Planner {
         drain: CancellationToken,
     ) -> Self {
         let linger = settings.linger;
+        let since = clock.now_ms();
         let engine = Arc::new(Engine::new(world, settings));
         let inner = Inner {
             engine,
@@ -124,6 +132,8 @@ impl Planner {
             invocations: AtomicUsize::new(0),
             ended_at: AtomicI64::new(0),
             running: Mutex::new(false),
+            since,
+            looked_at: AtomicI64::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -147,9 +157,7 @@ impl Planner {
     /// When Redis does not answer.
     pub async fn poll_now(&self) -> Result<bool, StoreError> {
         // The engine may run here, run elsewhere, or wait here for a lease that is held elsewhere.
-        let mut ask = redis::cmd("HSET");
-        ask.arg(keys::sync_throttle()).arg("poll_wanted").arg("1");
-        self.inner.engine.world().store.command::<i64>(&ask).await?;
+        want_poll(&self.inner.engine.world().store, None).await?;
         if self.is_running() {
             self.inner.engine.poll_soon();
             return Ok(true);
@@ -219,6 +227,46 @@ impl Planner {
 
     fn store(&self) -> &Store {
         &self.inner.engine.world().store
+    }
+
+    /// Asks for a poll of one plan, wherever the engine runs; without one, the next cycle does it.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn poll_plan(&self, plan: &str) -> Result<(), StoreError> {
+        want_poll(&self.inner.engine.world().store, Some(plan)).await
+    }
+
+    /// A request has been answered: where no engine runs anywhere although it should, one leased cycle is started
+    /// in the background. Never waits.
+    pub fn answered(&self) {
+        let now = self.inner.clock.now_ms();
+        let looked_at = self.inner.looked_at.load(Ordering::Relaxed);
+        let turn = now - looked_at >= LOOK_MS
+            && self
+                .inner
+                .looked_at
+                .compare_exchange(looked_at, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if !turn || self.is_running() || self.inner.drain.is_cancelled() {
+            return;
+        }
+        // An answer may be dropped where nothing can be started any more.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let planner = self.clone();
+        let work = async move {
+            match overdue(&planner.inner.engine.world().store, ENGINE, now, planner.inner.since).await {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    tracing::warn!(code = "cycle_overdue", "no engine runs and {why}; one cycle is run here");
+                    if let Err(error) = planner.cycle().await {
+                        tracing::warn!(code = error.code, "the overdue cycle did not run: {error}");
+                    }
+                }
+                Err(error) => tracing::debug!("whether the sync is overdue is not known: {error}"),
+            }
+        };
+        self.inner.tracker.spawn_on(work, &runtime);
     }
 
     /// How the sync is doing.
@@ -327,7 +375,7 @@ impl Planner {
             count("downloads"),
             count("polls"),
             count("sweeps"),
-            count("graph_requests") + count("poll_requests"),
+            count("graph_requests"),
         )]
     }
 

@@ -10,8 +10,8 @@ use std::{
 
 use annika_sync::world::{
     CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, Discovered, Event, GraphOutcome, GraphRequest,
-    KnownPlan, Observation, OpenCreate, Pace, PlanList, Plans, Quota, Report, SUSPECTED, SeenDetails,
-    Signals, Snapshot, Stored, SweepPage, World,
+    KnownPlan, Observation, OpenCreate, Pace, PlanList, PlanSchedule, Plans, Quota, Report, SUSPECTED,
+    SeenDetails, Signals, Snapshot, Stored, SweepPage, Turn, World,
 };
 use redis::Value;
 use serde_json::Value as Json;
@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use super::{
     commit, health, lists, load, plans,
     scripts::{CLAIM, FREE, INGEST, LEASE, PACE, PAUSE, mark_call},
+    signals::signals,
     sweep,
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
 };
 
 /// Name of the engine's lease.
-const ENGINE: &str = "engine";
+pub(super) const ENGINE: &str = "engine";
 
 /// How long claimed tasks wait for a Redis that does not answer; a third of a claim's length.
 const PATIENCE_MS: u64 = 20_000;
@@ -258,9 +259,6 @@ impl PlannerWorld {
     }
 }
 
-/// `pause_until`, `poll_wanted`, `rate`, `concurrency`, `throttled`.
-type SignalsReply = (Option<i64>, Option<String>, Option<f64>, Option<usize>, Option<i64>);
-
 /// Whether waiting may help soon. A full Redis stays full until somebody makes room.
 fn is_worth_waiting(error: &StoreError) -> bool {
     error.kind.is_passing() && error.kind != StoreErrorKind::Full
@@ -463,17 +461,25 @@ impl World for PlannerWorld {
         Ok(plans)
     }
 
-    async fn list(&self, plans: &[String]) -> (Vec<PlanList>, u32) {
+    async fn list(&self, plans: &[String], turn: &dyn Turn) -> (Vec<PlanList>, u32) {
         let before = self.graph.counters().sub_requests;
         let begun_at = self.clock.now_ms();
-        let lists = self.graph.tasks_of_plans(plans).await;
+        let lists = self.graph.tasks_of_plans(plans, &|| turn.next_page()).await;
         let requests = self.graph.counters().sub_requests.saturating_sub(before);
         let lists = lists.into_iter().map(|list| plan_list(list, begun_at)).collect();
         (lists, u32::try_from(requests).unwrap_or(u32::MAX))
     }
 
-    async fn known(&self, plan: &str) -> Stored<KnownPlan> {
-        lists::known(&self.store, plan).await.map_err(failed)
+    async fn known(&self, plans: &[String]) -> Stored<Vec<KnownPlan>> {
+        lists::known(&self.store, plans).await.map_err(failed)
+    }
+
+    async fn schedules(&self, plans: &[String]) -> Stored<Vec<PlanSchedule>> {
+        lists::schedules(&self.store, plans).await.map_err(failed)
+    }
+
+    async fn keep_schedules(&self, schedules: &[(String, PlanSchedule)]) -> Stored<()> {
+        lists::keep_schedules(&self.store, schedules).await.map_err(failed)
     }
 
     async fn open_creates(&self) -> Stored<Vec<OpenCreate>> {
@@ -506,22 +512,7 @@ impl World for PlannerWorld {
     }
 
     async fn signals(&self) -> Stored<Signals> {
-        let key = keys::sync_throttle();
-        let mut read = redis::cmd("HMGET");
-        read.arg(key).arg(&["pause_until", "poll_wanted", "rate", "concurrency", "throttled"]);
-        let (paused_until, wanted, rate, concurrency, throttled): SignalsReply =
-            self.store.command(&read).await.map_err(failed)?;
-        if wanted.is_some() {
-            let mut forget = redis::cmd("HDEL");
-            forget.arg(key).arg("poll_wanted");
-            self.store.command::<i64>(&forget).await.map_err(failed)?;
-        }
-        let pace = rate.zip(concurrency).map(|(per_second, concurrency)| Pace {
-            per_second,
-            concurrency,
-            throttled: throttled == Some(1),
-        });
-        Ok(Signals { paused_until: paused_until.unwrap_or(0), poll_wanted: wanted.is_some(), pace })
+        signals(&self.store).await.map_err(failed)
     }
 
     async fn keep_pace(&self, pace: Pace) -> Stored<()> {

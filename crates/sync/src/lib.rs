@@ -13,5 +13,6 @@ pub mod limiter;
 pub mod merge;
 pub mod mutants;
 pub mod plan;
+pub mod schedule;
 pub mod state;
 pub mod world;

@@ -138,13 +138,22 @@ pub struct Pace {
     pub throttled: bool,
 }
 
+/// The polls that somebody asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PollsWanted {
+    /// Of every plan.
+    pub all: bool,
+    /// Of these plans.
+    pub plans: Vec<String>,
+}
+
 /// What other processes want the engine to know.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signals {
     /// Until when all of our processes leave Graph alone, ms.
     pub paused_until: i64,
-    /// Somebody asked for a poll; the store forgets it when it is read.
-    pub poll_wanted: bool,
+    /// The store forgets them when they are read.
+    pub polls: PollsWanted,
     /// The pace that the last engine had found.
     pub pace: Option<Pace>,
 }
@@ -219,10 +228,16 @@ pub trait World: Send + Sync {
 
     /// Which plans are synced now. With `ask`, Graph is asked for the plans of groups where that is due.
     fn plans(&self, ask: bool) -> impl Future<Output = Stored<Plans>> + Send;
-    /// Lists the tasks of plans; first pages share a batch. Also says how many sub-requests it took.
-    fn list(&self, plans: &[String]) -> impl Future<Output = (Vec<PlanList>, u32)> + Send;
-    /// What is remembered of a plan.
-    fn known(&self, plan: &str) -> impl Future<Output = Stored<KnownPlan>> + Send;
+    /// Lists the tasks of plans; first pages share a batch, each further one waits for its turn. Also says how many
+    /// sub-requests it took.
+    fn list(&self, plans: &[String], turn: &dyn Turn) -> impl Future<Output = (Vec<PlanList>, u32)> + Send;
+    /// What is remembered of plans, in their order.
+    fn known(&self, plans: &[String]) -> impl Future<Output = Stored<Vec<KnownPlan>>> + Send;
+    /// When plans were listed and are next, in their order.
+    fn schedules(&self, plans: &[String]) -> impl Future<Output = Stored<Vec<PlanSchedule>>> + Send;
+    /// Remembers that.
+    fn keep_schedules(&self, schedules: &[(String, PlanSchedule)])
+    -> impl Future<Output = Stored<()>> + Send;
     /// Creates that were begun and whose outcome is not stored.
     fn open_creates(&self) -> impl Future<Output = Stored<Vec<OpenCreate>>> + Send;
     /// Stores what a complete list showed and marks what changed; a commit's newer ETag wins.

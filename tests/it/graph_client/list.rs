@@ -182,7 +182,10 @@ async fn several_lists_share_their_first_pages_and_end_each_for_itself() {
     .await;
     own.set(fake.url.clone()).unwrap();
     let plans = ["one", "two", "three"].map(str::to_owned);
-    let outcomes = app(&fake.url, Arc::default()).graph.tasks_of_plans(&plans).await;
+    let outcomes = app(&fake.url, Arc::default())
+        .graph
+        .tasks_of_plans(&plans, &|| Box::pin(std::future::ready(true)))
+        .await;
     assert!(matches!(&outcomes[0], ListOutcome::Complete(items) if items.len() == 2), "{outcomes:?}");
     assert!(
         matches!(&outcomes[1], ListOutcome::Failed { status: 404, code: Some(code), .. } if code == "NotFound")

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use annika::{keys, planner::CLAIM, tasks::pending_entry};
-use annika_sync::world::{Claim, CommitResult, DEBOUNCE, Next, Observation, Pace, Quota, World};
+use annika_sync::world::{Claim, CommitResult, DEBOUNCE, Next, Observation, Pace, PollsWanted, Quota, World};
 use redis::AsyncCommands;
 
 use super::{Stage, done};
@@ -164,9 +164,11 @@ async fn the_longest_pause_holds_for_everybody() {
 #[tokio::test]
 async fn a_wanted_poll_is_heard_once() {
     let mut stage = Stage::start().await;
-    let () = stage.redis.hset(keys::sync_throttle(), "poll_wanted", "1").await.unwrap();
-    assert!(stage.world.signals().await.unwrap().poll_wanted);
-    assert!(!stage.world.signals().await.unwrap().poll_wanted);
+    let () = stage.redis.sadd(keys::sync_polls(), &["*", "plan-a", "plan-b"]).await.unwrap();
+    let mut polls = stage.world.signals().await.unwrap().polls;
+    polls.plans.sort();
+    assert_eq!((polls.all, polls.plans), (true, vec!["plan-a".to_owned(), "plan-b".to_owned()]));
+    assert_eq!(stage.world.signals().await.unwrap().polls, PollsWanted::default());
 }
 
 #[tokio::test]

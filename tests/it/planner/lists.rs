@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use annika::{keys, planner::OBSERVE, store::Store};
 use annika_sync::{
     state::{Create, TaskState},
-    world::{Observation, Quota, RemoteCopy, SeenDetails, World},
+    world::{KnownPlan, Observation, PlanSchedule, Quota, RemoteCopy, SeenDetails, World},
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ async fn a_listed_task_that_is_mapped_makes_its_task_due() {
     let snapshot = stage.world.load(&["t".to_owned()]).await.unwrap().remove(0);
     assert_eq!(snapshot.observed_etag.as_deref(), Some("W/\"9\""));
     assert_eq!(snapshot.absent_lists, 0, "it is there again");
-    let known = stage.world.known("L").await.unwrap();
+    let known = known(&stage, "L").await;
     assert_eq!(known.etags, BTreeMap::from([("P-1".into(), "W/\"9\"".into())]));
 }
 
@@ -64,6 +64,34 @@ async fn a_listed_task_that_is_new_becomes_one_task_however_many_processes_see_i
     assert_eq!(snapshot.observed.unwrap()["title"], "title of P-2");
     let ttl: i64 = stage.redis.ttl(keys::planner_task("P-2")).await.unwrap();
     assert!((3_590..=3_600).contains(&ttl), "{ttl}");
+}
+
+async fn known(stage: &Stage, plan: &str) -> KnownPlan {
+    stage.world.known(&[plan.to_owned()]).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn what_is_known_of_several_plans_comes_in_their_order() {
+    let stage = Stage::start().await;
+    let of = |plan: &str, id: &str| Observation { plan: plan.into(), ..seen(vec![task(id, "W/\"1\"")]) };
+    stage.world.observe(of("M", "P-m")).await.unwrap();
+    stage.world.observe(of("L", "P-l")).await.unwrap();
+    let plans = ["L", "nothing", "M"].map(str::to_owned);
+    let known = stage.world.known(&plans).await.unwrap();
+    let ids: Vec<Vec<&String>> = known.iter().map(|plan| plan.etags.keys().collect()).collect();
+    assert_eq!(ids, [vec!["P-l"], vec![], vec!["P-m"]]);
+}
+
+#[tokio::test]
+async fn a_successor_goes_on_with_the_schedule_of_each_plan() {
+    let stage = Stage::start().await;
+    let plans = ["L", "M"].map(str::to_owned);
+    let nothing = PlanSchedule::default();
+    assert_eq!(stage.world.schedules(&plans).await.unwrap(), [nothing, nothing]);
+    let of_m = PlanSchedule { begun_at: 1, changed_at: 2, next_at: 3, requests: 4, failures: 5 };
+    stage.world.keep_schedules(&[("M".to_owned(), of_m)]).await.unwrap();
+    stage.world.observe(Observation { plan: "M".into(), ..seen(vec![]) }).await.unwrap();
+    assert_eq!(stage.other_world().schedules(&plans).await.unwrap(), [nothing, of_m]);
 }
 
 /// The observe call of a process that looked at the map before somebody else wrote it.
@@ -112,11 +140,11 @@ async fn absence_is_counted_and_told_and_ends_with_the_next_sight() {
     let snapshot = stage.world.load(&["t".to_owned()]).await.unwrap().remove(0);
     assert_eq!(snapshot.absent_lists, 2);
     assert_eq!(stage.due().await, ["t"]);
-    assert_eq!(stage.world.known("L").await.unwrap().missing, missing);
+    assert_eq!(known(&stage, "L").await.missing, missing);
     stage.world.observe(Observation { reappeared: vec!["P-1".into()], ..seen(Vec::new()) }).await.unwrap();
     let snapshot = stage.world.load(&["t".to_owned()]).await.unwrap().remove(0);
     assert_eq!(snapshot.absent_lists, 0);
-    assert!(stage.world.known("L").await.unwrap().missing.is_empty());
+    assert!(known(&stage, "L").await.missing.is_empty());
 }
 
 #[tokio::test]
@@ -125,7 +153,7 @@ async fn an_absent_planner_task_that_is_no_tasks_is_forgotten() {
     let () = stage.redis.hset(keys::sync_remote("L"), "P-9", "W/\"1\"").await.unwrap();
     let missing = BTreeMap::from([("P-9".to_owned(), 1)]);
     stage.world.observe(Observation { missing, ..seen(Vec::new()) }).await.unwrap();
-    assert!(stage.world.known("L").await.unwrap().etags.is_empty());
+    assert!(known(&stage, "L").await.etags.is_empty());
     assert!(stage.due().await.is_empty());
 }
 
@@ -144,7 +172,7 @@ async fn details_at_another_etag_are_noted_and_the_same_etag_is_not() {
     assert_eq!(stage.due().await, ["t"], "another ETag is looked at, empty or not");
     assert!(stage.world.load(&["t".to_owned()]).await.unwrap()[0].recheck_details);
     stage.world.rotated("L", "P-1").await.unwrap();
-    assert_eq!(stage.world.known("L").await.unwrap().details_cursor, "P-1");
+    assert_eq!(known(&stage, "L").await.details_cursor, "P-1");
 }
 
 #[tokio::test]
@@ -196,12 +224,12 @@ async fn a_task_that_left_for_another_plan_is_no_longer_expected_in_its_old_one(
     stage.world.observe(listed("L")).await.unwrap();
     let moved = Observation { moved: vec!["P-1".to_owned()], ..seen(Vec::new()) };
     stage.world.observe(moved).await.unwrap();
-    assert!(stage.world.known("L").await.unwrap().etags.is_empty());
+    assert!(known(&stage, "L").await.etags.is_empty());
     stage.world.observe(listed("L")).await.unwrap();
     let claim = stage.claimed("t", r#"{"title":"A"}"#).await;
     let mut commit = done(&claim);
     commit.remote = Some(RemoteCopy { left: Some("L".to_owned()), ..mapped("P-1", "M") });
     stage.commit(commit).await;
-    assert!(stage.world.known("L").await.unwrap().etags.is_empty());
-    assert_eq!(stage.world.known("M").await.unwrap().etags.len(), 1);
+    assert!(known(&stage, "L").await.etags.is_empty());
+    assert_eq!(known(&stage, "M").await.etags.len(), 1);
 }

@@ -1,8 +1,17 @@
 //! Two handlers of one app side by side, as at every restart of the host: one engine, and no task twice.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use annika_devkit::functions_host::{FunctionsHost, Source};
+use annika::keys;
+use annika_devkit::{
+    functions_host::{FunctionsHost, Source},
+    graph::seed,
+};
+use redis::AsyncCommands;
+use serde_json::{Value, json};
 
 use super::{Rig, say, within};
 
@@ -80,4 +89,110 @@ async fn an_engine_that_stood_still_and_its_successor_make_no_task_twice() {
     ));
     rig.check(&["handed over"]);
     second.stop().await;
+}
+
+/// The first process dies with tasks under way; the second one already waits.
+#[tokio::test]
+async fn an_engine_that_waits_takes_over_within_its_lease_after_a_kill() {
+    const LEASE: u64 = 3;
+    let short = [("PLANNER_LEASE_SECONDS", "3"), ("PLANNER_TASK_LEASE_SECONDS", "60")];
+    let rig = Rig::start_with(|options| {
+        options.graph.latency = Duration::from_millis(300);
+        let own = short.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        options.host.env.extend(own);
+    })
+    .await;
+    rig.fire();
+    within(10, "the first engine runs", async || said(rig.host(), "the Planner sync starts")).await;
+    let second = rig.another_host_with(&short).await;
+    drop(second.fire_detached("planner_poll").unwrap());
+    within(10, "the second one waits", async || said(&second, "the Planner sync starts")).await;
+    for n in 0..40 {
+        rig.create(&format!("k-{n}"), &format!("killed {n:02}")).await;
+    }
+    let count = || (0..40).filter(|n| !rig.titled(&format!("killed {n:02}")).is_empty()).count();
+    within(20, "the middle of the work", async || count() >= 10).await;
+    let holder =
+        async || -> Option<String> { rig.redis.clone().get(keys::sync_lock("engine")).await.unwrap() };
+    let first = holder().await.expect("it is held");
+    signal(rig.host().handler_pid().unwrap(), "KILL");
+    let killed = Instant::now();
+    within(LEASE + 5, "another holds the engine", async || holder().await.is_some_and(|now| now != first))
+        .await;
+    let took = killed.elapsed();
+    assert!(took <= Duration::from_secs(LEASE) + Duration::from_millis(1_500), "{took:?}");
+    // What the dead one had claimed for a minute is taken up at once.
+    within(20, "the rest is settled", async || {
+        let failed = rig.failed().await;
+        for n in 0..40 {
+            let id = format!("k-{n}");
+            if rig.mapped(&id).await.is_none() && !failed.iter().any(|(failed, _)| *failed == id) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    say(&format!("handover: the successor held the engine {} ms after the kill", took.as_millis()));
+    assert!(killed.elapsed() < Duration::from_secs(30));
+    second.stop().await;
+}
+
+/// As a timer that does not fire leaves it: the last health is old, and no engine runs.
+async fn forsaken(rig: &Rig) {
+    let health = json!({"timestamp": "2026-01-01T00:00:00Z", "plans": 1}).to_string();
+    let () = rig.redis.clone().set(keys::sync_health(), health).await.unwrap();
+}
+
+#[tokio::test]
+async fn where_the_timer_fails_a_request_leaves_one_cycle_behind_and_never_waits_for_it() {
+    let rig = Rig::start_with(|options| options.graph.latency = Duration::from_secs(2)).await;
+    let second = rig.another_host().await;
+    rig.create("o-1", "overdue").await;
+    forsaken(&rig).await;
+    let url = format!("{}/api/health/live", second.url());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let key = second.function_key();
+    let slowest = async |n: usize| {
+        let begun = Instant::now();
+        let there = client.get(&url).header("x-functions-key", key).send();
+        let (here, there) = tokio::join!(rig.get("/api/tasks/o-1"), there);
+        assert_eq!((here.status, there.unwrap().status().as_u16()), (200, 200), "{n}");
+        begun.elapsed()
+    };
+    let mut longest = Duration::ZERO;
+    for n in 0..20 {
+        longest = longest.max(slowest(n).await);
+    }
+    assert!(longest < Duration::from_millis(1_500), "an answer waited: {longest:?}");
+    rig.in_planner("overdue", 20).await;
+    let ended = async || {
+        let health: Option<String> = rig.redis.clone().get(keys::sync_health()).await.unwrap();
+        let health: Value = serde_json::from_str(&health.unwrap()).unwrap();
+        let held: bool = rig.redis.clone().exists(keys::sync_lock("engine")).await.unwrap();
+        health["counters"]["polls"] == 1 && !held
+    };
+    within(30, "the cycle has ended", ended).await;
+    let started = |host: &FunctionsHost| {
+        host.log().iter().filter(|line| line.text.contains("one cycle is run here")).count()
+    };
+    let lists = rig.control().counts().app.by_route["GET /planner/plans/{id}/tasks"];
+    assert_eq!(lists, 1, "one cycle over both processes: {} and {}", started(rig.host()), started(&second));
+    assert!(started(rig.host()) + started(&second) >= 1);
+    say(&format!("overdue: the slowest of 40 answers beside the cycle took {} ms", longest.as_millis()));
+    assert_eq!(rig.titled("overdue").len(), 1);
+    assert_eq!(rig.document("o-1").await.unwrap()["plan_id"], seed::PLAN);
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_fresh_process_leaves_the_timer_its_time() {
+    let rig = Rig::start_with(|_| {}).await;
+    rig.create("f-1", "fresh").await;
+    for _ in 0..5 {
+        rig.get("/api/tasks/f-1").await;
+    }
+    let looked: Option<String> = rig.redis.clone().get(keys::sync_health()).await.unwrap();
+    assert_eq!(looked, None, "no cycle has run");
+    assert!(rig.titled("fresh").is_empty());
 }

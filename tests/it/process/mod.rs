@@ -94,12 +94,18 @@ impl Rig {
 
     /// Another host with a handler of its own, for the same Redis and Graph; with credentials and the plan.
     pub async fn another_host(&self) -> FunctionsHost {
+        self.another_host_with(&[]).await
+    }
+
+    /// The same with further settings.
+    pub async fn another_host_with(&self, env: &[(&str, &str)]) -> FunctionsHost {
         let mut options = host_options(&self.app.path().join("app"));
         let graph = self.stack.graph.environment(true).into_iter();
         options.env.extend(graph.map(|(name, value)| (name.to_owned(), value)));
         options.env.push(("AZURE_CLIENT_ID".to_owned(), self.stack.graph.client_id()));
         options.env.push(("REDIS_URL".to_owned(), self.stack.redis_url().to_owned()));
         options.env.push(("PLANNER_PLANS".to_owned(), seed::PLAN.to_owned()));
+        options.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         FunctionsHost::start(options).await.unwrap()
     }
 

@@ -11,7 +11,7 @@ use annika_sync::{
     state::{TaskState, digest},
     world::{
         CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, DEBOUNCE, Direction, Event, KnownPlan, Local,
-        Next, Notes, OpenCreate, Pace, Quota, SUSPECTED, SeenDetails, Snapshot, SweepPage,
+        Next, Notes, OpenCreate, Pace, PlanSchedule, Quota, SUSPECTED, SeenDetails, Snapshot, SweepPage,
     },
 };
 use serde_json::Value as Json;
@@ -56,6 +56,7 @@ pub struct Store {
     pub owners: BTreeMap<String, String>,
     cache: BTreeMap<String, (Json, i64)>,
     pub plans: BTreeMap<String, KnownPlan>,
+    pub schedules: BTreeMap<String, PlanSchedule>,
     gone: BTreeMap<String, i64>,
     pub creates: BTreeMap<String, OpenCreate>,
     pub orphans: BTreeMap<String, BTreeMap<String, Json>>,

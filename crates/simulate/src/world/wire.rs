@@ -14,8 +14,8 @@ use std::{
 use annika_sync::lens::Categories;
 use annika_sync::world::{
     Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation,
-    OpenCreate, Pace, PlanList, Plans, Quota, Report, SeenDetails, Signals, Snapshot, StoreError, Stored,
-    SweepPage, World,
+    OpenCreate, Pace, PlanList, PlanSchedule, Plans, PollsWanted, Quota, Report, SeenDetails, Signals,
+    Snapshot, StoreError, Stored, SweepPage, Turn, World,
 };
 use serde_json::Value as Json;
 
@@ -307,7 +307,7 @@ impl World for Wire {
         self.store("plans", move |_| Plans { synced, default, categories, ..Plans::default() }).await
     }
 
-    async fn list(&self, plans: &[String]) -> (Vec<PlanList>, u32) {
+    async fn list(&self, plans: &[String], _turn: &dyn Turn) -> (Vec<PlanList>, u32) {
         let begun_at = self.now_ms();
         let wanted = plans.to_vec();
         let requests = u32::try_from(wanted.len()).expect("few");
@@ -327,9 +327,25 @@ impl World for Wire {
         (lists.unwrap_or_else(unknown), requests)
     }
 
-    async fn known(&self, plan: &str) -> Stored<KnownPlan> {
-        let plan = plan.to_owned();
-        self.store("known", move |sim| sim.store.plans.get(&plan).cloned().unwrap_or_default()).await
+    async fn known(&self, plans: &[String]) -> Stored<Vec<KnownPlan>> {
+        let plans = plans.to_vec();
+        let read = move |sim: &mut Sim| -> Vec<KnownPlan> {
+            plans.iter().map(|plan| sim.store.plans.get(plan).cloned().unwrap_or_default()).collect()
+        };
+        self.store("known", read).await
+    }
+
+    async fn schedules(&self, plans: &[String]) -> Stored<Vec<PlanSchedule>> {
+        let plans = plans.to_vec();
+        let read = move |sim: &mut Sim| -> Vec<PlanSchedule> {
+            plans.iter().map(|plan| sim.store.schedules.get(plan).copied().unwrap_or_default()).collect()
+        };
+        self.store("schedules", read).await
+    }
+
+    async fn keep_schedules(&self, schedules: &[(String, PlanSchedule)]) -> Stored<()> {
+        let schedules = schedules.to_vec();
+        self.store("keep_schedules", move |sim| sim.store.schedules.extend(schedules)).await
     }
 
     async fn open_creates(&self) -> Stored<Vec<OpenCreate>> {
@@ -410,7 +426,7 @@ impl World for Wire {
     async fn signals(&self) -> Stored<Signals> {
         self.store("signals", |sim| Signals {
             paused_until: sim.store.pause_until,
-            poll_wanted: std::mem::take(&mut sim.store.poll_wanted),
+            polls: PollsWanted { all: std::mem::take(&mut sim.store.poll_wanted), plans: Vec::new() },
             pace: sim.store.pace,
         })
         .await

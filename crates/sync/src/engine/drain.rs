@@ -57,9 +57,10 @@ impl<W: World> Engine<W> {
             let quota = if self.stopping() { Quota::each(0) } else { self.quota(urgent, low) };
             if !quota.is_none() {
                 let now = self.world.now_ms();
-                // Just after the start the names of the categories are on their way.
+                // Just after the start the names of the categories are on their way. Tasks that waited for a plan to be
+                // synced are due as soon as the poll has heard of it.
                 let age = if plans.categories.len() < plans.synced.len() { 500 } else { 5_000 };
-                if now.saturating_sub(plans_at) > age
+                if (now.saturating_sub(plans_at) > age || self.synced() != plans.synced)
                     && let Ok(read) = self.world.plans(false).await
                 {
                     plans = read;

@@ -4,9 +4,11 @@
 //! nobody announced) and the poll (Planner's lists). All state that must survive is in the store; dropping the
 //! future at any point is a crash, and is meant to be harmless.
 
+mod details;
 mod drain;
 mod outcome;
 mod poll;
+mod schedule;
 mod sweep;
 mod task;
 
@@ -24,7 +26,7 @@ use futures::{FutureExt, future::Either, pin_mut};
 
 use crate::{
     limiter::{Limiter, Rate},
-    world::{GraphOutcome, Pace, Report, StoreError, World},
+    world::{GraphOutcome, Pace, Report, Signals, StoreError, World},
 };
 
 /// Settings of the engine.
@@ -53,8 +55,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            lease: Duration::from_secs(15),
-            renew: Duration::from_secs(5),
+            // A successor asks twice a second, and has it within 15 s of a crash.
+            lease: Duration::from_secs(14),
+            renew: Duration::from_millis(4_600),
             task_lease: Duration::from_secs(60),
             linger: Duration::from_millis(100),
             sweep_every: Duration::from_secs(30),
@@ -110,14 +113,17 @@ struct Shared {
     report: Report,
     /// Graph is left alone until then, ms.
     paused_until: i64,
-    /// A plan should be listed again at this time, before the next regular poll, ms.
-    poll_soon: Option<i64>,
+    /// Which plans are listed when.
+    calendar: schedule::Calendar,
+    /// Documents may wait for what has changed: the sweep is wanted now.
+    sweep_soon: bool,
     /// Which plan's last complete list showed a task, by Planner id.
     places: BTreeMap<String, String>,
     /// Plans whose last list was refused or incomplete, and since when, ms.
     unlisted: BTreeMap<String, i64>,
-    /// Polls so far, for the rotation over plans.
+    /// Turns of the rotation over details so far, and those in a row for which there was no room.
     rotations: usize,
+    rotations_skipped: u32,
     /// The pace that the store was told last.
     kept_pace: Option<Pace>,
 }
@@ -130,10 +136,12 @@ impl<W: World> Engine<W> {
             limiter,
             report: Report::default(),
             paused_until: 0,
-            poll_soon: None,
+            calendar: schedule::Calendar::default(),
+            sweep_soon: false,
             places: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             rotations: 0,
+            rotations_skipped: 0,
             kept_pace: None,
         };
         Self { world, settings, shared: Mutex::new(shared), stopping: AtomicBool::new(false) }
@@ -152,7 +160,7 @@ impl<W: World> Engine<W> {
     /// Asks for a poll of every plan now, without waiting for it.
     pub fn poll_soon(&self) {
         let now = self.world.now_ms();
-        self.shared().poll_soon = Some(now);
+        self.shared().calendar.want_all(now);
     }
 
     /// Runs until `stop` completes or the lease is lost. Waits for the lease first.
@@ -222,7 +230,7 @@ impl<W: World> Engine<W> {
 
     async fn cycle(&self, until: i64) -> Result<(), StoreError> {
         self.sweep_once().await?;
-        self.poll_once(true).await?;
+        self.poll_once(until).await?;
         self.drain_until(until).await
     }
 
@@ -239,21 +247,14 @@ impl<W: World> Engine<W> {
 
     /// Goes on at the pace that the last engine had found.
     async fn adopt_pace(&self) {
-        match self.world.signals().await {
-            Ok(signals) => {
-                let now = self.world.now_ms();
-                let mut shared = self.shared();
-                shared.paused_until = shared.paused_until.max(signals.paused_until);
-                if signals.poll_wanted {
-                    shared.poll_soon = Some(now);
-                }
-                if let Some(pace) = signals.pace {
-                    shared.limiter.adopt(pace, now);
-                }
-                shared.kept_pace = signals.pace;
-            }
-            Err(error) => self.store_failed("signals", &error),
+        self.forget_schedules();
+        let Some(signals) = self.heed_signals().await else { return };
+        let now = self.world.now_ms();
+        let mut shared = self.shared();
+        if let Some(pace) = signals.pace {
+            shared.limiter.adopt(pace, now);
         }
+        shared.kept_pace = signals.pace;
     }
 
     /// Tells the store the pace, where it is another one than the store has.
@@ -434,17 +435,22 @@ impl<W: World> Engine<W> {
         }
     }
 
-    async fn heed_signals(&self) {
+    async fn heed_signals(&self) -> Option<Signals> {
         match self.world.signals().await {
             Ok(signals) => {
                 let now = self.world.now_ms();
                 let mut shared = self.shared();
                 shared.paused_until = shared.paused_until.max(signals.paused_until);
-                if signals.poll_wanted {
-                    shared.poll_soon = Some(now);
+                if signals.polls.all {
+                    shared.calendar.want_all(now);
                 }
+                signals.polls.plans.iter().for_each(|plan| shared.calendar.want(plan, now));
+                Some(signals)
             }
-            Err(error) => self.store_failed("signals", &error),
+            Err(error) => {
+                self.store_failed("signals", &error);
+                None
+            }
         }
     }
 
@@ -457,9 +463,5 @@ impl<W: World> Engine<W> {
     fn backoff(&self, attempts: u32, cap: Duration) -> Duration {
         let ceiling = (1_000_u64 << attempts.min(10)).min(u64::try_from(cap.as_millis()).unwrap_or(u64::MAX));
         Duration::from_millis(250 + self.world.random() % ceiling.max(1))
-    }
-
-    fn set_refused(&self, refused: BTreeMap<String, u16>) {
-        self.shared().report.refused_plans = refused;
     }
 }

@@ -1,17 +1,14 @@
-//! The poll: complete lists of every synced plan, compared with what the last ones showed.
+//! The poll: complete lists of plans, compared with what the last ones showed.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value as Json;
 
-use super::{BATCH, Engine, Priority};
+use super::Engine;
 use crate::{
     etag,
     plan::{LISTS, is_held},
-    world::{
-        GraphOutcome, GraphRequest, KnownPlan, Observation, OpenCreate, PlanList, SeenDetails, StoreError,
-        World,
-    },
+    world::{KnownPlan, Observation, OpenCreate, PlanList, StoreError, World},
 };
 
 /// After a list lacked a known task, its plan is listed again this soon.
@@ -21,116 +18,10 @@ const RECENT_MS: i64 = 120_000;
 /// While some plan's list does not come, tasks that others lack may have moved there: for so long their absence is no
 /// evidence, ms.
 const UNLISTED_MS: i64 = 15 * 60_000;
-/// While Graph is down, one plan is listed this often to see whether it is back.
-const PROBE: Duration = Duration::from_secs(2);
 
 impl<W: World> Engine<W> {
-    pub(super) async fn poll_loop(&self) {
-        let every = i64::try_from(self.settings.poll_every.as_millis()).unwrap_or(30_000).max(1);
-        let mut next = self.world.now_ms();
-        loop {
-            let now = self.world.now_ms();
-            let soon = self.shared().poll_soon;
-            let due = soon.map_or(next, |soon| soon.min(next));
-            let paused = self.pause_left();
-            let wait = if let Some(pause) = paused {
-                pause
-            } else if self.graph_is_down() {
-                self.probe().await;
-                if self.graph_is_down() { PROBE } else { Duration::ZERO }
-            } else if now >= due {
-                {
-                    self.shared().poll_soon = None;
-                }
-                let regular = now >= next;
-                let answer = self.poll_once(regular).await;
-                if regular {
-                    next = (now / every + 1) * every;
-                }
-                match answer {
-                    Ok(()) => Duration::ZERO,
-                    Err(error) => {
-                        self.store_failed("poll", &error);
-                        self.shared().poll_soon = Some(self.world.now_ms() + 2_000);
-                        Duration::from_secs(1)
-                    }
-                }
-            } else {
-                crate::plan::millis((due - now).min(1_000))
-            };
-            self.world.sleep(wait.clamp(Duration::from_millis(5), Duration::from_secs(1))).await;
-            self.heed_signals().await;
-        }
-    }
-
-    /// Lists one plan, only to see whether Graph answers.
-    async fn probe(&self) {
-        let Ok(plans) = self.world.plans(true).await else { return };
-        let Some(plan) = plans.synced.first() else {
-            self.graph_answered(true);
-            return;
-        };
-        self.pace(1, Priority::Urgent).await;
-        let (lists, _) = self.world.list(std::slice::from_ref(plan)).await;
-        let answered = !matches!(lists.first(), None | Some(PlanList::Incomplete { answered: false, .. }));
-        self.graph_answered(answered);
-        if answered {
-            let now = self.world.now_ms();
-            self.shared().poll_soon = Some(now);
-        }
-    }
-
-    /// Lists every synced plan once. A `regular` poll also reads the details of some tasks.
-    pub(super) async fn poll_once(&self, regular: bool) -> Result<(), StoreError> {
-        let plans = self.world.plans(true).await?;
-        {
-            let mut shared = self.shared();
-            shared.report.plans = plans.synced.len();
-            shared.report.problems.clone_from(&plans.problems);
-            shared.unlisted.retain(|plan, _| plans.synced.contains(plan));
-        }
-        let wanted = plans.synced;
-        let mut refused = BTreeMap::new();
-        let mut complete = true;
-        for chunk in wanted.chunks(BATCH) {
-            if self.pause_left().is_some() {
-                complete = false;
-                break;
-            }
-            self.pace(u32::try_from(chunk.len()).unwrap_or(1), Priority::Low).await;
-            // Before the lists: what is mapped while they are read cannot be missing from them.
-            let mut known = BTreeMap::new();
-            for plan in chunk {
-                known.insert(plan.clone(), self.world.known(plan).await?);
-            }
-            let (lists, requests) = self.world.list(chunk).await;
-            self.count("poll_requests", u64::from(requests));
-            let silent = |list: &PlanList| matches!(list, PlanList::Incomplete { answered: false, .. });
-            self.graph_answered(!lists.iter().all(silent));
-            let open = self.world.open_creates().await?;
-            for (plan, list) in chunk.iter().zip(&lists) {
-                self.remember_places(plan, list);
-            }
-            for (plan, list) in chunk.iter().zip(lists) {
-                complete &= self.take_list(plan, list, &known, &open, &mut refused).await?;
-            }
-        }
-        self.set_refused(refused);
-        if regular {
-            self.rotate_details(&wanted).await?;
-        }
-        let now = self.world.now_ms();
-        let mut shared = self.shared();
-        if complete {
-            shared.report.last_poll = Some(now);
-        }
-        drop(shared);
-        self.count("polls", 1);
-        Ok(())
-    }
-
     /// Remembers where a complete list showed which task, and which plans could not be listed since when.
-    fn remember_places(&self, plan: &str, list: &PlanList) {
+    pub(super) fn remember_places(&self, plan: &str, list: &PlanList) {
         let now = self.world.now_ms();
         let mut shared = self.shared();
         let PlanList::Complete { tasks, .. } = list else {
@@ -173,14 +64,15 @@ impl<W: World> Engine<W> {
         });
     }
 
-    async fn take_list(
+    /// Takes a list in; says whether a complete one showed a change.
+    pub(super) async fn take_list(
         &self,
         plan: &str,
         list: PlanList,
         known: &BTreeMap<String, KnownPlan>,
         open: &[OpenCreate],
         refused: &mut BTreeMap<String, u16>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<bool>, StoreError> {
         self.count_list(plan, &list);
         match list {
             PlanList::Complete { tasks, begun_at } => {
@@ -197,14 +89,15 @@ impl<W: World> Engine<W> {
                 let recent = held && of_plan().any(|create| now - create.sent_at < RECENT_MS);
                 if recent || observation.missing.values().any(|times| *times < LISTS) {
                     let at = now + i64::try_from(SUSPICION.as_millis()).unwrap_or(0);
-                    self.shared().poll_soon.get_or_insert(at);
+                    self.shared().calendar.want(plan, at);
                 }
+                let changed = !observation.changed.is_empty() || !observation.missing.is_empty() || held;
                 self.world.observe(observation).await?;
                 if held {
                     let creates: Vec<String> = of_plan().map(|create| create.id.clone()).collect();
                     self.world.mark(&creates, Duration::ZERO).await?;
                 }
-                Ok(true)
+                Ok(Some(changed))
             }
             PlanList::Refused { status, retry_after } => {
                 if status == 429 || (status == 503 && retry_after.is_some()) {
@@ -213,74 +106,18 @@ impl<W: World> Engine<W> {
                     tracing::warn!(plan, status, "Graph refused the list of a plan");
                     refused.insert(plan.to_owned(), status);
                 }
-                Ok(false)
+                Ok(None)
             }
             PlanList::Incomplete { reason, retry_after, .. } => {
                 self.count("incomplete_lists", 1);
                 tracing::warn!(plan, reason, "the list of a plan is incomplete and says nothing");
-                self.shared()
-                    .report
-                    .problems
-                    .push(format!("the list of plan {plan} is incomplete: {reason}"));
+                self.shared().calendar.incomplete.insert(plan.to_owned(), reason);
                 if retry_after.is_some() {
                     self.throttled(retry_after).await;
                 }
-                Ok(false)
+                Ok(None)
             }
         }
-    }
-
-    /// Reads the details ETags of the next few tasks of one plan: an edit of the details alone may leave the
-    /// task's ETag as it was (graph.md §1.8, unproven).
-    async fn rotate_details(&self, plans: &[String]) -> Result<(), StoreError> {
-        if plans.is_empty() || self.graph_is_down() || self.pause_left().is_some() {
-            return Ok(());
-        }
-        let turn = {
-            let mut shared = self.shared();
-            shared.rotations = shared.rotations.wrapping_add(1);
-            shared.rotations
-        };
-        let Some(plan) = plans.get(turn % plans.len()) else { return Ok(()) };
-        let known = self.world.known(plan).await?;
-        let after = known.etags.keys().filter(|id| **id > known.details_cursor);
-        let mut ids: Vec<String> = after.take(BATCH).cloned().collect();
-        if ids.len() < BATCH {
-            let wrapped: Vec<String> =
-                known.etags.keys().filter(|id| !ids.contains(id)).take(BATCH - ids.len()).cloned().collect();
-            ids.extend(wrapped);
-        }
-        // Optional work: never ahead of what agents and people wait for.
-        if ids.is_empty() || self.room(Duration::ZERO, Priority::Low) < ids.len() {
-            return Ok(());
-        }
-        self.pace(u32::try_from(ids.len()).unwrap_or(1), Priority::Low).await;
-        let requests = ids.iter().map(|id| GraphRequest::GetDetails { planner_id: id.clone() }).collect();
-        let outcomes = self.world.graph(requests).await;
-        self.batch_answered(&outcomes);
-        self.count("poll_requests", ids.len() as u64);
-        let mut seen = Vec::new();
-        let mut throttled = None;
-        for (id, outcome) in ids.iter().zip(outcomes) {
-            match outcome {
-                GraphOutcome::Answer { status: 200, body: Some(body), .. } => {
-                    if let Some(etag) = body.get("@odata.etag").and_then(Json::as_str) {
-                        let fields = crate::lens::planner::fields(&Json::Null, Some(&body));
-                        let empty =
-                            fields.iter().all(|(field, value)| !field.is_details() || value.is_empty());
-                        seen.push(SeenDetails { planner_id: id.clone(), etag: etag.to_owned(), empty });
-                    }
-                }
-                GraphOutcome::Answer { status: 429, retry_after, .. } => throttled = Some(retry_after),
-                _ => {}
-            }
-        }
-        if let Some(retry_after) = throttled {
-            self.throttled(retry_after).await;
-        }
-        self.world.recheck_details(&seen).await?;
-        let cursor = ids.last().cloned().unwrap_or_default();
-        self.world.rotated(plan, &cursor).await
     }
 }
 

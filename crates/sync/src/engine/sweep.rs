@@ -18,7 +18,21 @@ impl<W: World> Engine<W> {
                     Duration::from_secs(1)
                 }
             };
-            self.world.sleep(wait).await;
+            self.sleep_until_swept(wait).await;
+        }
+    }
+
+    /// Sleeps, but not on when a sweep is wanted now.
+    async fn sleep_until_swept(&self, wait: Duration) {
+        const LOOK: Duration = Duration::from_secs(1);
+        let mut left = wait;
+        while !left.is_zero() {
+            if std::mem::take(&mut self.shared().sweep_soon) {
+                return;
+            }
+            let nap = left.min(LOOK);
+            self.world.sleep(nap).await;
+            left -= nap;
         }
     }
 

@@ -1,6 +1,6 @@
 //! Requests to Graph and what became of them; the lists of plans, and what they change.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::Pin, time::Duration};
 
 use serde_json::Value as Json;
 
@@ -111,6 +111,27 @@ pub enum PlanList {
         /// How long Graph asked to wait.
         retry_after: Option<Duration>,
     },
+}
+
+/// Gives the further pages of a list their turn.
+pub trait Turn: Sync {
+    /// Waits until one more page may be asked for; `false` = not now, and the list stays incomplete.
+    fn next_page(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+}
+
+/// When a plan was listed, and when it is next. A successor goes on with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanSchedule {
+    /// When its last list was begun, ms; 0 = never.
+    pub begun_at: i64,
+    /// When a list last showed a change, ms.
+    pub changed_at: i64,
+    /// When it is listed next, ms.
+    pub next_at: i64,
+    /// Sub-requests that its last complete list took.
+    pub requests: u32,
+    /// Lists in a row that were not complete although Graph answered.
+    pub failures: u32,
 }
 
 /// What is remembered of a plan's last complete list.
