@@ -220,10 +220,10 @@ private {
         "A Planner task was deleted a moment ago: a list that still shows it is stale.";
     SYNC_CREATES sync_creates() = "annika:sync:creates",
         Hash Json, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
-        "Creates that were begun and whose outcome is not stored: `plan`, `sent_at`, `title`, by task.";
-    SYNC_ORPHANS sync_orphans(plan_id) = "annika:sync:orphans:{plan_id}",
-        Hash Json, expires(DAY), Public, "sync", Cap::PerPlan, Nothing,
-        "Planner tasks of our own application that may belong to an open create, by Planner id.";
+        "Creates that were begun and whose outcome is not stored: what was sent and when, by task.";
+    SYNC_ORPHANS sync_orphans() = "annika:sync:orphans",
+        Hash Fields, expires(DAY), Public, "sync", Cap::PerTask, Nothing,
+        "Planner tasks of our own application that may belong to an open create, and since when each plan's lists hold none.";
     SYNC_CONFLICTS sync_conflicts() = "annika:sync:conflicts",
         Stream Fields, Life::Persistent, Public, "sync", Cap::Elements(10_000), Nothing,
         "Values that lost against another, newest last.";

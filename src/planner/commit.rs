@@ -8,6 +8,7 @@ use annika_sync::{
 use serde_json::{Value as Json, json};
 
 use super::{
+    lists,
     scripts::{COMMIT, Commands},
     sweep, users,
     world::millis,
@@ -65,6 +66,7 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
     if commit.settled.guard.is_some() {
         clear.push("guard");
     }
+    let maps = commit.remote.as_ref().filter(|remote| remote.newly_mapped).map(|remote| &*remote.planner_id);
     let call = COMMIT
         .call()
         .key(keys::sync_state(id))
@@ -74,6 +76,7 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
         .key(keys::tasks_entries())
         .key(keys::sync_index())
         .key(keys::sync_failed())
+        .key(keys::sync_rmap(maps.unwrap_or_default()))
         .arg(id)
         .arg(commit.fence.to_string())
         .arg(expectation)
@@ -89,7 +92,8 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
         .arg(digest.unwrap_or_default())
         .arg(commit.state.as_ref().and_then(|state| failed_entry(id, state)).unwrap_or_default())
         .arg(clear.join("\n"))
-        .num(millis(DEBOUNCE));
+        .num(millis(DEBOUNCE))
+        .arg(if maps.is_some() { "1" } else { "" });
     commands(commit, &text, now).append_to(call)
 }
 
@@ -111,6 +115,7 @@ pub(super) fn result(reply: Result<redis::Value, StoreError>) -> Result<CommitRe
         "stored" => Ok(CommitResult::Stored),
         "again" => Ok(CommitResult::StoredDueAgain),
         "changed" => Ok(CommitResult::LocalChanged),
+        "elsewhere" => Ok(CommitResult::MappedElsewhere),
         "lost" => Ok(CommitResult::LeaseLost),
         _ => Err(StoreError::other("the commit script answered in an unknown form")),
     }
@@ -121,7 +126,7 @@ fn failed_entry(id: &str, state: &TaskState) -> Option<String> {
     let planner_id = state.planner_id.as_deref();
     if let Some(create) = state.create.as_ref().filter(|create| create.unresolved) {
         let entry = json!({"op": "create", "task_id": id, "planner_id": Json::Null, "code": "create_unresolved",
-            "error": "the answer to a create was lost; it is not sent again, and adopted when a list shows the task",
+            "error": "the answer to a create was lost: the task is adopted when a list shows it, or sent again",
             "attempts": 1, "first_at": iso(create.sent_at), "retry_at": Json::Null});
         return Some(entry.to_string());
     }
@@ -139,12 +144,7 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
     if let Some(state) = &commit.state {
         match &state.create {
             Some(create) => {
-                let title = match create.fields.get(&Field::Title) {
-                    Some(Value::Text(title)) => title.as_str(),
-                    _ => "",
-                };
-                let open =
-                    json!({"plan": create.plan, "sent_at": create.sent_at, "title": title}).to_string();
+                let open = serde_json::to_string(&create.attempts()).unwrap_or_default();
                 commands.add(&[&"HSET", &keys::sync_creates(), &id, &open]);
             }
             None if commit.had_create => commands.add(&[&"HDEL", &keys::sync_creates(), &id]),
@@ -206,6 +206,8 @@ fn bury(commands: &mut Commands, commit: &Commit, now: i64) {
 
 fn unmap(commands: &mut Commands, id: &str, unmapped: &Unmapped) {
     let planner_id = unmapped.planner_id.as_str();
+    let steps = if unmapped.plan.is_some() { "3" } else { "2" };
+    commands.add(&[&"if-own", &keys::sync_rmap(planner_id), &steps]);
     commands.add(&[
         &"DEL",
         &keys::sync_rmap(planner_id),
@@ -234,7 +236,7 @@ fn map(commands: &mut Commands, id: &str, remote: &RemoteCopy, now: i64) {
         commands.add(&[&"SET", &keys::task_mapping(id), &mapping]);
         commands.add(&[&"SET", &keys::task_mapping_planner(planner_id), &mapping]);
         if let Some(plan) = &remote.plan {
-            commands.add(&[&"HDEL", &keys::sync_orphans(plan), &planner_id]);
+            commands.add(&[&"HDEL", &keys::sync_orphans(), &lists::held_field(plan, planner_id)]);
         }
     }
     commands.add(&[&"SET", &keys::planner_etag(planner_id), &remote.etag]);

@@ -9,10 +9,10 @@ use annika_sync::{
 use redis::{Cmd, Value};
 use serde_json::Value as Json;
 
-use super::scripts::{NOTE, OBSERVE};
+use super::scripts::{HOLD, NOTE, OBSERVE};
 use crate::{
     keys,
-    store::{Store, StoreError, command, read},
+    store::{ScriptCall, Store, StoreError, command, read},
     tasks::pending_entry,
 };
 
@@ -114,14 +114,11 @@ pub(super) async fn observe(store: &Store, observation: &Observation, now: i64) 
         forget.arg(&observation.moved);
         store.command::<i64>(&forget).await?;
     }
-    let mut commands = hold(observation, now);
     let missing = serde_json::to_string(&observation.missing).unwrap_or_default();
     let mut poll = command("HSET", &keys::sync_poll(&observation.plan));
     poll.arg("missing").arg(missing).arg("total").arg(observation.total);
-    commands.push(poll);
-    for reply in store.pipeline(&commands).await {
-        reply?;
-    }
+    store.command::<Value>(&poll).await?;
+    store.run(&hold(observation, now)).await?;
     Ok(())
 }
 
@@ -234,24 +231,47 @@ pub(super) async fn recheck_details(store: &Store, seen: &[SeenDetails]) -> Resu
     Ok(())
 }
 
-/// The commands that keep the tasks that may belong to open creates; the engine marks those creates.
-fn hold(observation: &Observation, now: i64) -> Vec<Cmd> {
-    let key = keys::sync_orphans(&observation.plan);
-    if observation.held.is_empty() {
-        return vec![command("DEL", &key)];
+/// The field of a held task in the hash of those; a script writes it.
+pub(super) fn held_field(plan: &str, planner_id: &str) -> String {
+    format!("{HELD}{plan}\n{planner_id}")
+}
+
+const HELD: &str = "task\n";
+const SINCE: &str = "since\n";
+
+/// What is known for open creates: the held tasks of all plans, and since when a plan's lists held none.
+pub(super) fn read_held(reply: redis::Value) -> Result<(Vec<Json>, BTreeMap<String, i64>), StoreError> {
+    let fields: Vec<(String, Vec<u8>)> = read(reply)?;
+    let (mut tasks, mut clean) = (Vec::new(), BTreeMap::new());
+    for (field, value) in fields {
+        let broken = |error: serde_json::Error| StoreError::other(error.to_string());
+        if field.starts_with(HELD) {
+            tasks.push(serde_json::from_slice(&value).map_err(broken)?);
+        } else if let Some(plan) = field.strip_prefix(SINCE) {
+            clean.insert(plan.to_owned(), serde_json::from_slice(&value).map_err(broken)?);
+        }
     }
-    let mut set = command("HSET", &key);
-    for task in &observation.held {
+    Ok((tasks, clean))
+}
+
+/// The call that keeps the tasks that may belong to open creates; the engine marks those creates.
+fn hold(observation: &Observation, now: i64) -> ScriptCall {
+    let call = HOLD
+        .call()
+        .key(keys::sync_orphans())
+        .arg(&observation.plan)
+        .num(observation.begun_at)
+        .num(i64::from(keys::SYNC_ORPHANS.ttl_s().unwrap_or_default()));
+    if !observation.held.is_empty() {
+        tracing::info!(
+            plan_id = observation.plan,
+            held = observation.held.len(),
+            at = now,
+            "tasks of ours that no document claims are held"
+        );
+    }
+    observation.held.iter().fold(call, |call, task| {
         let id = task.get("id").and_then(Json::as_str).unwrap_or_default();
-        set.arg(id).arg(task.to_string());
-    }
-    let mut expire = command("EXPIRE", &key);
-    expire.arg(keys::SYNC_ORPHANS.ttl_s().unwrap_or_default());
-    tracing::info!(
-        plan_id = observation.plan,
-        held = observation.held.len(),
-        at = now,
-        "tasks of ours that no document claims are held"
-    );
-    vec![command("DEL", &key), set, expire]
+        call.arg(id).arg(task.to_string())
+    })
 }

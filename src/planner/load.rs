@@ -7,10 +7,8 @@ use annika_sync::{
     world::{Direction, GuardNote, Local, Notes, OpenCreate, Snapshot},
 };
 use redis::Value;
-use serde::Deserialize;
-use serde_json::Value as Json;
 
-use super::users;
+use super::{lists, users};
 use crate::{
     keys,
     store::{Store, StoreError, StoreErrorKind, command, read},
@@ -145,6 +143,7 @@ fn snapshot(id: &str, local: Local, state: Value, now: i64) -> Result<Snapshot, 
         notes,
         stamp_owner: None,
         orphans: Vec::new(),
+        clean_since: BTreeMap::new(),
         open_creates: Vec::new(),
         users: BTreeMap::new(),
         users_unanswered: false,
@@ -156,7 +155,6 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
     enum Want {
         Observed,
         Owner,
-        Orphans,
         User(String),
     }
     let mut commands = Vec::new();
@@ -169,10 +167,9 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
                 commands.push(command("GET", &keys::planner_task(planner_id)));
                 wants.push((index, Want::Observed));
             }
-        } else if let Some(create) = &snapshot.state.create {
-            commands.push(command("HVALS", &keys::sync_orphans(&create.plan)));
-            wants.push((index, Want::Orphans));
-        } else if let Some(planner_id) = claimed_id(snapshot) {
+        } else if snapshot.state.create.is_none()
+            && let Some(planner_id) = claimed_id(snapshot)
+        {
             commands.push(command("GET", &keys::sync_rmap(&planner_id)));
             wants.push((index, Want::Owner));
         }
@@ -183,15 +180,26 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
             wants.push((index, Want::User(name)));
         }
     }
+    let open = snapshots.iter().any(|snapshot| snapshot.state.create.is_some());
+    if open {
+        commands.push(command("HGETALL", keys::sync_orphans()));
+        commands.push(command("HGETALL", keys::sync_creates()));
+    }
     if commands.is_empty() {
         return Ok(());
     }
-    let open = if wants.iter().any(|(_, want)| matches!(want, Want::Orphans)) {
-        open_creates(store).await?
-    } else {
-        Vec::new()
-    };
-    for ((index, want), reply) in wants.into_iter().zip(store.pipeline(&commands).await) {
+    let mut replies = store.pipeline(&commands).await;
+    if open {
+        let mut missing = || replies.pop().unwrap_or_else(|| Err(StoreError::other("a reply is missing")));
+        let creates = read_creates(missing()?)?;
+        let (orphans, clean) = lists::read_held(missing()?)?;
+        for snapshot in snapshots.iter_mut().filter(|snapshot| snapshot.state.create.is_some()) {
+            snapshot.orphans.clone_from(&orphans);
+            snapshot.clean_since.clone_from(&clean);
+            snapshot.open_creates.clone_from(&creates);
+        }
+    }
+    for ((index, want), reply) in wants.into_iter().zip(replies) {
         let Some(snapshot) = snapshots.get_mut(index) else { continue };
         match want {
             Want::Observed => {
@@ -207,12 +215,6 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
                 let owner: Option<String> = read(reply?)?;
                 snapshot.stamp_owner = owner.filter(|owner| *owner != snapshot.id);
             }
-            Want::Orphans => {
-                let texts: Vec<Vec<u8>> = read(reply?)?;
-                snapshot.orphans =
-                    texts.iter().filter_map(|text| serde_json::from_slice::<Json>(text).ok()).collect();
-                snapshot.open_creates.clone_from(&open);
-            }
         }
     }
     Ok(())
@@ -226,19 +228,17 @@ fn claimed_id(snapshot: &Snapshot) -> Option<String> {
     stamped.or_else(|| snapshot.id.strip_prefix("planner-").map(str::to_owned))
 }
 
-#[derive(Deserialize)]
-struct OpenEntry {
-    plan: String,
-    sent_at: i64,
-    title: String,
-}
-
 /// Every create whose outcome is not stored.
 pub(super) async fn open_creates(store: &Store) -> Result<Vec<OpenCreate>, StoreError> {
-    let entries: Vec<(String, Vec<u8>)> = store.command(&command("HGETALL", keys::sync_creates())).await?;
-    let read = |(id, text): (String, Vec<u8>)| {
-        let entry: OpenEntry = serde_json::from_slice(&text).ok()?;
-        Some(OpenCreate { id, plan: entry.plan, sent_at: entry.sent_at, title: entry.title })
+    read_creates(store.command(&command("HGETALL", keys::sync_creates())).await?)
+}
+
+/// An entry that cannot be read is an error: without it a task that is being created would be imported.
+fn read_creates(reply: Value) -> Result<Vec<OpenCreate>, StoreError> {
+    let entries: Vec<(String, Vec<u8>)> = read(reply)?;
+    let open = |(id, text): (String, Vec<u8>)| {
+        let attempts = serde_json::from_slice(&text).map_err(|error| StoreError::other(error.to_string()))?;
+        Ok(OpenCreate { id, attempts })
     };
-    Ok(entries.into_iter().filter_map(read).collect())
+    entries.into_iter().map(open).collect()
 }

@@ -20,12 +20,14 @@ pub static MARK_MANY: Script = Script::new("planner/mark_many", 3, marking!("mar
 pub static OBSERVE: Script = Script::new("planner/observe", 3, marking!("observe.lua"));
 /// Writes one field of a task's state and marks it.
 pub static NOTE: Script = Script::new("planner/note", 3, marking!("note.lua"));
+/// Keeps tasks that open creates may have made.
+pub static HOLD: Script = Script::new("planner/hold", 1, include_str!("lua/hold.lua"));
 /// Takes in what others queued.
 pub static INGEST: Script = Script::new("planner/ingest", 3, marking!("ingest.lua"));
 /// One step of one task.
 pub static COMMIT: Script = Script::new(
     "planner/commit",
-    3,
+    4,
     concat!(
         include_str!("../tasks/lua/mark.lua"),
         include_str!("../tasks/lua/index.lua"),

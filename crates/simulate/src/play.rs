@@ -7,7 +7,13 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::world::{actors, checks::at_the_end, faults::Faults, sim::Stage, store::word};
+use crate::world::{
+    actors,
+    checks::{at_the_end, guessed},
+    faults::Faults,
+    sim::Stage,
+    store::word,
+};
 
 /// How long agents, people and faults act, ms.
 const ACTIVE: i64 = 150_000;
@@ -66,10 +72,10 @@ fn play_on(mut stage: Stage) -> Result<Played, Vec<String>> {
         )]);
     }
     let mut tally = sim.tally.clone();
+    *tally.entry("creates told apart by a guess").or_default() += guessed(&sim).len() as u64;
     for (_, event) in &sim.store.events {
         *tally.entry(word(event)).or_default() += 1;
     }
-    *tally.entry("creates left open").or_default() += sim.store.creates.len() as u64;
     Ok(Played { trace, tally })
 }
 

@@ -3,11 +3,14 @@
 mod both;
 mod create;
 mod gone;
+mod resolve;
 mod sendable;
 
 pub(crate) use create::adopt;
-pub use create::is_held;
 pub use gone::ABSENT;
+use resolve::Resolution;
+pub(crate) use resolve::closest;
+pub use resolve::is_held;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -191,6 +194,13 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     state.intents.retain(|intent| context.now - intent.at <= crate::state::INTENT_MS || read_at <= intent.at);
     let news = take_in_observed(&mut state, snapshot);
     state.need_details |= snapshot.recheck_details && state.planner_id.is_some();
+    let mut earlier = Vec::new();
+    if state.create.is_some() {
+        match resolve::resolve(&mut state, snapshot, context) {
+            Resolution::Step(step) => return *step,
+            Resolution::Nothing(attempts) => earlier = attempts,
+        }
+    }
     let here = match read_local(&mut state, snapshot, context) {
         Ok(here) => here,
         Err(problem) => {
@@ -216,7 +226,7 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
         }
     }
     if state.planner_id.is_none() {
-        return create::unmapped(state, snapshot, here, context);
+        return create::unmapped(state, snapshot, here, earlier, context);
     }
     if let Some(step) = gone::check(&mut state, snapshot, here.as_ref(), context) {
         return step;

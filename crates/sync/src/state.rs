@@ -13,6 +13,8 @@ pub const VIEWS: usize = 8;
 pub const HISTORY: usize = 64;
 /// How long a superseded value without a stamp still counts as a stale write, milliseconds.
 pub const HISTORY_MS: i64 = 10 * 60 * 1000;
+/// How many sends of one create are remembered.
+pub const ATTEMPTS: usize = 4;
 /// How long the value of a write of unknown outcome is kept, milliseconds.
 pub const INTENT_MS: i64 = 5 * 60 * 1000;
 
@@ -166,7 +168,7 @@ pub struct Intent {
 }
 
 /// A create on its way to Graph.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Create {
     /// The plan it was sent to.
     pub plan: String,
@@ -174,9 +176,29 @@ pub struct Create {
     pub fields: Fields,
     /// When the intent was stored, ms.
     pub sent_at: i64,
-    /// Its outcome is not known: the task is listed as `create_unresolved`.
+    /// Its outcome is not known: the task is listed as `create_unresolved` until it is.
     #[serde(default)]
     pub unresolved: bool,
+    /// What was sent before under the same circumstances, oldest first: any of it may have made the task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Attempt>,
+}
+
+impl Create {
+    /// Everything that was sent, oldest first.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        let last = Attempt { fields: self.fields.clone(), sent_at: self.sent_at };
+        self.earlier.iter().cloned().chain([last]).collect()
+    }
+}
+
+/// One send of a create.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The values that were sent.
+    pub fields: Fields,
+    /// When the intent was stored, ms.
+    pub sent_at: i64,
 }
 
 /// Why a task waits for a person or an agent.

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use crate::lens::{Categories, DayTime};
 
 use crate::gauges::{Histogram, Lists, Traffic};
+use crate::state::Attempt;
 
 mod request;
 mod step;
@@ -97,17 +98,20 @@ pub struct Discovered {
     pub next: Option<String>,
 }
 
-/// An open create, for the rule that holds back unexplained tasks of our own.
+/// An open create: its outcome is not stored yet, and unexplained tasks of our own may be its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenCreate {
     /// Annika's id.
     pub id: String,
-    /// The plan it was sent to.
-    pub plan: String,
-    /// When, ms.
-    pub sent_at: i64,
-    /// The title that was sent.
-    pub title: String,
+    /// What was sent, oldest first; never empty.
+    pub attempts: Vec<Attempt>,
+}
+
+impl OpenCreate {
+    /// When it was sent last, ms.
+    pub fn sent_at(&self) -> i64 {
+        self.attempts.last().map_or(0, |attempt| attempt.sent_at)
+    }
 }
 
 /// Which plans are synced, and where a task goes that names none.

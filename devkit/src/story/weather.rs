@@ -38,8 +38,8 @@ pub(super) async fn away_and_back(stage: &Stage) -> Result<(), Missed> {
     expect(stage.agent.call(Method::PATCH, &path, Some(&patch)).await, StatusCode::OK)
         .or_miss(stage, Step::Away)?;
     let mut took = calls.elapsed();
-    // Creates come only now: one whose answer was lost is never sent again by this version (`create_unresolved`), and
-    // the first write that meets an outage is such a write.
+    // Creates come only now: one whose answer was lost takes minutes to be resolved (`create_unresolved`), and the
+    // first write that meets an outage is such a write.
     let look = async || {
         let ready = expect(stage.agent.call(Method::GET, "/api/health/ready", None).await, StatusCode::OK)?;
         match ready.to_string().contains("graph_unreachable") {

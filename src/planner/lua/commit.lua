@@ -1,5 +1,5 @@
 -- commit: one step of one task: guarded by its fence and by the document's exact bytes, all of it or nothing.
--- Version 3. `mark` and `reindex` stand in front of it.
+-- Version 4. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because base, document, maps, caches, lists and messages must agree at every instant: a crash between
 -- them would make the next worker see a change that nobody made.
@@ -9,6 +9,7 @@
 -- KEYS 1 state     hash      2 due       zset, see mark     3 pending   list
 --      4 document  string or RedisJSON            5 entries   hash, see reindex
 --      6 index     hash: task id -> digest        7 failed    list
+--      8 rmap      string: whose the Planner task is that the step maps (see 17)
 -- ARGV 1 id
 --      2 fence                of the claim
 --      3 expectation          none | absent | exact     4 expected bytes
@@ -21,11 +22,20 @@
 --     14 failure              the entry for the failed list; '' takes it out
 --     15 clear                state fields to drop, one a line
 --     16 debounce ms          until a task that was marked meanwhile is due again
---     17.. commands           each as its length and that many words, run in order
--- Reply stored | again (stored, and due again because a mark came) | changed | lost (nothing is stored)
+--     17 maps                 1: the step holds only if the Planner task is nobody else's; '' = do not look
+--     18.. commands           each as its length and that many words, run in order; one that begins with `if-own`,
+--                             a map's key and a number skips that many where the map names another task
+-- Reply stored | again (stored, and due again because a mark came)
+--       | changed | elsewhere (the Planner task is another's) | lost (nothing is stored)
 local id, state = ARGV[1], KEYS[1]
 if redis.call('HGET', state, 'fence') ~= ARGV[2] then
   return 'lost'
+end
+if ARGV[17] ~= '' then
+  local owner = redis.call('GET', KEYS[8])
+  if owner and owner ~= id then
+    return 'elsewhere'
+  end
 end
 local json = false
 if ARGV[3] ~= 'none' then
@@ -76,14 +86,21 @@ if listed ~= ARGV[14] then
   end
 end
 
-local at = 17
+local at, skip = 18, 0
 while ARGV[at] do
   local words = {}
   local count = tonumber(ARGV[at])
   for n = 1, count do
     words[n] = ARGV[at + n]
   end
-  redis.call(unpack(words))
+  if skip > 0 then
+    skip = skip - 1
+  elseif words[1] == 'if-own' then
+    local owner = redis.call('GET', words[2])
+    skip = (owner and owner ~= id) and tonumber(words[3]) or 0
+  else
+    redis.call(unpack(words))
+  end
   at = at + count + 1
 end
 

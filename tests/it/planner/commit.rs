@@ -289,14 +289,14 @@ async fn an_open_create_is_kept_until_it_is_explained() {
     let mut stage = Stage::start().await;
     let claim = stage.claimed("t", A).await;
     let fields = [(Field::Title, Lens::Text("A".into()))].into_iter().collect();
-    let create = Create { plan: "L-1".into(), fields, sent_at: 1_764_064_800_000, unresolved: false };
+    let create = Create { plan: "L-1".into(), fields, sent_at: 1_764_064_800_000, ..Create::default() };
     let mut begun = done(&claim);
     begun.state = Some(TaskState { create: Some(create.clone()), ..TaskState::default() });
     (begun.durable, begun.next) = (true, Next::Hold);
     assert_eq!(stage.commit(begun.clone()).await, CommitResult::Stored);
     let open = stage.world.open_creates().await.unwrap();
     assert_eq!(open.len(), 1);
-    assert_eq!((open[0].id.as_str(), open[0].plan.as_str(), open[0].title.as_str()), ("t", "L-1", "A"));
+    assert_eq!((open[0].id.as_str(), &open[0].attempts), ("t", &create.attempts()));
     assert!(stage.list(keys::sync_failed()).await.is_empty(), "it is under way, not failed");
 
     begun.state =
@@ -404,4 +404,35 @@ async fn a_time_to_live_that_is_set_later_is_a_change_for_the_sweep() {
     assert!(stage.world.sweep_page(None).await.unwrap().changed.is_empty());
     let () = stage.redis.expire(keys::task("t"), 1_000).await.unwrap();
     assert_eq!(stage.world.sweep_page(None).await.unwrap().changed, ["t"]);
+}
+
+#[tokio::test]
+async fn a_planner_task_is_mapped_to_one_document_only() {
+    let mut stage = Stage::start().await;
+    let claim = stage.claimed("t", A).await;
+    let mut first = done(&claim);
+    first.remote = Some(mapped("P-1", "L-1"));
+    assert_eq!(stage.commit(first).await, CommitResult::Stored);
+
+    let claim = stage.claimed("u", A).await;
+    let before = stage.dump().await;
+    let mut second = done(&claim);
+    second.remote = Some(mapped("P-1", "L-1"));
+    second.write = Some(write(Some(A), Some(B)));
+    assert_eq!(stage.commit(second.clone()).await, CommitResult::MappedElsewhere);
+    assert_eq!(stage.dump().await, before, "nothing of it is stored");
+
+    // Whoever ends a mapping that is another's leaves it alone.
+    second.remote = None;
+    second.unmap = Some(Unmapped { planner_id: "P-1".into(), plan: Some("L-1".into()) });
+    assert_eq!(stage.commit(second).await, CommitResult::Stored);
+    assert_eq!(stage.text(&keys::sync_rmap("P-1")).await.as_deref(), Some("t"));
+    assert!(stage.exists(&keys::planner_etag("P-1")).await && !stage.exists(&keys::sync_gone("P-1")).await);
+
+    let claim = stage.claimed_missing("t").await;
+    let mut again = done(&claim);
+    again.next = Next::After(Duration::ZERO);
+    again.hint = 2;
+    again.remote = Some(mapped("P-1", "L-1"));
+    assert_eq!(stage.commit(again).await, CommitResult::Stored, "its own document may map it anew");
 }

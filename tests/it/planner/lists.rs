@@ -193,7 +193,7 @@ async fn the_first_sight_of_empty_details_is_only_remembered_and_of_others_looke
 async fn a_held_task_is_kept_for_the_open_create_that_may_explain_it_and_not_for_ever() {
     let mut stage = Stage::start().await;
     let claim = stage.claimed("t", r#"{"title":"A"}"#).await;
-    let create = Create { plan: "L".into(), fields: Default::default(), sent_at: 1, unresolved: true };
+    let create = Create { plan: "M".into(), sent_at: 1, unresolved: true, ..Create::default() };
     let mut open = done(&claim);
     open.state = Some(TaskState { create: Some(create), ..TaskState::default() });
     stage.commit(open).await;
@@ -201,11 +201,41 @@ async fn a_held_task_is_kept_for_the_open_create_that_may_explain_it_and_not_for
     let held = vec![task("P-7", "W/\"1\"")];
     stage.world.observe(Observation { held, ..seen(Vec::new()) }).await.unwrap();
     assert!(!stage.exists(&keys::sync_rmap("P-7")).await, "it is not imported");
-    let ttl: i64 = stage.redis.ttl(keys::sync_orphans("L")).await.unwrap();
+    let ttl: i64 = stage.redis.ttl(keys::sync_orphans()).await.unwrap();
     assert!((86_000..=86_400).contains(&ttl), "{ttl}");
     let snapshot = stage.world.load(&["t".to_owned()]).await.unwrap().remove(0);
     assert_eq!((snapshot.orphans.len(), snapshot.open_creates.len()), (1, 1));
-    assert_eq!(snapshot.orphans[0]["id"], "P-7");
+    assert_eq!(snapshot.orphans[0]["id"], "P-7", "also from another plan than the create's");
+    let claim = stage.claimed("u", r#"{"title":"A"}"#).await;
+    let mut adopts = done(&claim);
+    adopts.remote = Some(mapped("P-7", "L"));
+    stage.commit(adopts).await;
+    assert!(stage.world.load(&["t".to_owned()]).await.unwrap()[0].orphans.is_empty());
+}
+
+#[tokio::test]
+async fn lists_that_held_nothing_count_from_the_older_of_the_last_two() {
+    let mut stage = Stage::start().await;
+    let claim = stage.claimed("t", r#"{"title":"A"}"#).await;
+    let mut open = done(&claim);
+    let create = Create { plan: "L".into(), sent_at: 1, ..Create::default() };
+    open.state = Some(TaskState { create: Some(create), ..TaskState::default() });
+    stage.commit(open).await;
+    let since = async |stage: &Stage, begun_at, held: &[&str]| {
+        let held = held.iter().map(|id| task(id, "W/\"1\"")).collect();
+        stage.world.observe(Observation { begun_at, held, ..seen(Vec::new()) }).await.unwrap();
+        let snapshot = stage.world.load(&["t".to_owned()]).await.unwrap().remove(0);
+        (snapshot.clean_since.get("L").copied(), snapshot.orphans.len())
+    };
+    assert_eq!(since(&stage, 1_000, &[]).await, (None, 0), "one list is not enough");
+    assert_eq!(since(&stage, 2_000, &[]).await, (Some(1_000), 0));
+    assert_eq!(since(&stage, 3_000, &[]).await, (Some(2_000), 0));
+    assert_eq!(since(&stage, 3_000, &["P-1"]).await, (Some(2_000), 0), "the same list again");
+    assert_eq!(since(&stage, 2_500, &["P-1"]).await, (Some(2_000), 0), "a list that comes late");
+    assert_eq!(since(&stage, 4_000, &["P-1", "P-2"]).await, (None, 2), "it begins anew");
+    assert_eq!(since(&stage, 5_000, &["P-2"]).await, (None, 1));
+    assert_eq!(since(&stage, 6_000, &[]).await, (None, 0));
+    assert_eq!(since(&stage, 7_000, &[]).await, (Some(6_000), 0));
 }
 
 #[tokio::test]
@@ -226,7 +256,7 @@ async fn a_task_that_left_for_another_plan_is_no_longer_expected_in_its_old_one(
     stage.world.observe(moved).await.unwrap();
     assert!(known(&stage, "L").await.etags.is_empty());
     stage.world.observe(listed("L")).await.unwrap();
-    let claim = stage.claimed("t", r#"{"title":"A"}"#).await;
+    let claim = stage.claimed("planner-P-1", r#"{"title":"A"}"#).await;
     let mut commit = done(&claim);
     commit.remote = Some(RemoteCopy { left: Some("L".to_owned()), ..mapped("P-1", "M") });
     stage.commit(commit).await;

@@ -82,7 +82,7 @@ async fn without_graph_agents_notice_nothing_and_work_resumes() {
         !rig.reasons().await.iter().any(|code| code == "graph_unreachable")
     })
     .await;
-    // A create whose connection was cut may have been made: it is listed, never sent again.
+    // A create whose connection was cut may have been made: it is listed until that is known.
     within(40, "every task is in Planner once, or listed", async || {
         let failed = rig.failed().await;
         for n in 0..5 {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use annika_sync::{
-    lens::{Document, Field, Value},
+    lens::Document,
     plan::ABSENT,
     state::{TaskState, digest},
     world::{
@@ -43,6 +43,15 @@ pub struct Task {
     pub failed: Option<String>,
 }
 
+/// What a plan's lists said about tasks that open creates may have made.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    begun: i64,
+    tasks: BTreeMap<String, Json>,
+    clean: Option<i64>,
+    since: Option<i64>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     pub documents: BTreeMap<String, Stored>,
@@ -59,7 +68,7 @@ pub struct Store {
     pub schedules: BTreeMap<String, PlanSchedule>,
     gone: BTreeMap<String, i64>,
     pub creates: BTreeMap<String, OpenCreate>,
-    pub orphans: BTreeMap<String, BTreeMap<String, Json>>,
+    pub held: BTreeMap<String, Held>,
     details_etags: BTreeMap<String, String>,
     /// What the directory said, by folded name.
     users: BTreeMap<String, Option<String>>,
@@ -226,6 +235,7 @@ impl Store {
             notes: task.notes,
             stamp_owner: None,
             orphans: Vec::new(),
+            clean_since: BTreeMap::new(),
             open_creates: Vec::new(),
             users: self.users.clone(),
             users_unanswered: false,
@@ -241,17 +251,34 @@ impl Store {
                 let cached = self.cache.get(planner_id).filter(|(_, until)| *until > now);
                 snapshot.observed = cached.map(|(json, _)| json.clone());
             }
-        } else if let Some(create) = &snapshot.state.create {
-            let held = self.orphans.get(&create.plan);
-            snapshot.orphans = held.into_iter().flatten().map(|(_, json)| json.clone()).collect();
-            snapshot.open_creates = self.creates.values().cloned().collect();
-        } else if let Local::Present { bytes, .. } = &snapshot.local {
+        } else if snapshot.state.create.is_none()
+            && let Local::Present { bytes, .. } = &snapshot.local
+        {
             let stamp = Document::parse(bytes).ok().and_then(|document| document.sync_stamp());
             let stamped = stamp.map(|stamp| stamp.planner_id).filter(|id| !id.is_empty());
             let claimed = stamped.or_else(|| snapshot.id.strip_prefix("planner-").map(str::to_owned));
             let owner = claimed.and_then(|planner_id| self.owners.get(&planner_id).cloned());
             snapshot.stamp_owner = owner.filter(|owner| *owner != snapshot.id);
         }
+        if snapshot.state.create.is_some() {
+            snapshot.orphans = self.held.values().flat_map(|held| held.tasks.values().cloned()).collect();
+            let since = |(plan, held): (&String, &Held)| Some((plan.clone(), held.since?));
+            snapshot.clean_since = self.held.iter().filter_map(since).collect();
+            snapshot.open_creates = self.creates.values().cloned().collect();
+        }
+    }
+
+    /// The hold script.
+    pub fn hold(&mut self, plan: &str, begun: i64, tasks: BTreeMap<String, Json>) {
+        let held = self.held.entry(plan.to_owned()).or_default();
+        if held.begun >= begun {
+            return;
+        }
+        (held.since, held.clean) = match tasks.is_empty() {
+            true => (held.clean, Some(begun)),
+            false => (None, None),
+        };
+        (held.begun, held.tasks) = (begun, tasks);
     }
 
     /// The commit script.
@@ -263,6 +290,11 @@ impl Store {
         }
         if self.fences.get(&commit.fence) != Some(&holder) {
             return Err(format!("{id}: the fence {} is another process's", commit.fence));
+        }
+        let maps = commit.remote.as_ref().filter(|remote| remote.newly_mapped);
+        let owner = maps.and_then(|remote| self.owners.get(&remote.planner_id));
+        if owner.is_some_and(|owner| owner != id) {
+            return Ok(CommitResult::MappedElsewhere);
         }
         let is_there =
             self.documents.get(id).is_some_and(|stored| stored.expires_at.is_none_or(|at| at > now));
@@ -356,16 +388,7 @@ impl Store {
     fn put_create(&mut self, commit: &Commit) {
         let create = commit.state.as_ref().and_then(|state| state.create.as_ref());
         if let Some(create) = create {
-            let title = match create.fields.get(&Field::Title) {
-                Some(Value::Text(title)) => title.clone(),
-                _ => String::new(),
-            };
-            let open = OpenCreate {
-                id: commit.id.clone(),
-                plan: create.plan.clone(),
-                sent_at: create.sent_at,
-                title,
-            };
+            let open = OpenCreate { id: commit.id.clone(), attempts: create.attempts() };
             self.creates.insert(commit.id.clone(), open);
         } else if commit.had_create {
             self.creates.remove(&commit.id);
@@ -373,7 +396,8 @@ impl Store {
     }
 
     fn put_maps(&mut self, commit: &Commit, now: i64) {
-        if let Some(unmapped) = &commit.unmap {
+        let own = |planner_id: &String| self.owners.get(planner_id).is_none_or(|owner| *owner == commit.id);
+        if let Some(unmapped) = commit.unmap.as_ref().filter(|unmapped| own(&unmapped.planner_id)) {
             let planner_id = &unmapped.planner_id;
             self.owners.remove(planner_id);
             self.cache.remove(planner_id);
@@ -388,9 +412,9 @@ impl Store {
         if remote.newly_mapped {
             self.owners.insert(planner_id.clone(), commit.id.clone());
             if let Some(plan) = &remote.plan
-                && let Some(held) = self.orphans.get_mut(plan)
+                && let Some(held) = self.held.get_mut(plan)
             {
-                held.remove(planner_id);
+                held.tasks.remove(planner_id);
             }
         }
         if let Some(etag) = &remote.details_etag {

@@ -154,6 +154,7 @@ fn kind(result: CommitResult) -> &'static str {
         CommitResult::Stored => "stored",
         CommitResult::StoredDueAgain => "stored, due again",
         CommitResult::LocalChanged => "document moved",
+        CommitResult::MappedElsewhere => "mapped elsewhere",
         CommitResult::LeaseLost => "lease lost",
         CommitResult::Failed => "commit failed",
     }
@@ -353,7 +354,7 @@ impl World for Wire {
     }
 
     async fn observe(&self, observation: Observation) -> Stored<()> {
-        let Observation { plan, changed, missing, moved, reappeared, held, .. } = observation;
+        let Observation { plan, begun_at, changed, missing, moved, reappeared, held, .. } = observation;
         let name = |json: &Json| json["id"].as_str().unwrap_or_default().to_owned();
         let read = move |sim: &mut Sim| -> Vec<(Json, Option<String>)> {
             let owner = |json: &Json| sim.store.owners.get(&name(json)).cloned();
@@ -389,9 +390,8 @@ impl World for Wire {
             moved.iter().for_each(|id| {
                 known.etags.remove(id);
             });
-            let orphans = sim.store.orphans.entry(plan.clone()).or_default();
-            orphans.clear();
-            orphans.extend(held.iter().map(|json| (name(json), json.clone())));
+            let held = held.iter().map(|json| (name(json), json.clone())).collect();
+            sim.store.hold(&plan, begun_at, held);
             sim.store.plans.entry(plan).or_default().missing = missing;
             sim.wake(process);
         })

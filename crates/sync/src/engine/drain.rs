@@ -9,8 +9,8 @@ use crate::{
     lens::{Document, Field, Value, same},
     plan::{Action, Context, Step, plan},
     world::{
-        Claim, Claimed, CommitResult, Event, GraphOutcome, GraphRequest, Local, Plans, Quota, Snapshot,
-        StoreError, World,
+        Claim, Claimed, Commit, CommitResult, Event, GraphOutcome, GraphRequest, Local, Plans, Quota,
+        Snapshot, StoreError, World,
     },
 };
 
@@ -246,6 +246,7 @@ impl<W: World> Engine<W> {
         let stored_at = self.world.now_ms();
         let results = if commits.is_empty() { Vec::new() } else { self.world.commit(commits).await? };
         let mut again = Vec::new();
+        let mut gave_way = Vec::new();
         for (entry, result) in waiting.into_iter().zip(results) {
             let Some((mut task, step, requests)) = entry else { continue };
             if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
@@ -253,19 +254,22 @@ impl<W: World> Engine<W> {
             }
             match result {
                 CommitResult::Stored | CommitResult::StoredDueAgain if !requests.is_empty() => {
+                    task.was_stored(&step);
                     task.adopt_step(&step);
                     sending.push((task, step, requests));
                 }
                 CommitResult::Stored | CommitResult::StoredDueAgain => self.settled(&task, &step),
-                CommitResult::LocalChanged => again.push(task.pause(Duration::ZERO)),
+                CommitResult::LocalChanged => again.push((task.pause(Duration::ZERO), task)),
+                CommitResult::MappedElsewhere => gave_way.push(task.give_way(now)),
                 CommitResult::LeaseLost => self.count("leases_lost", 1),
                 CommitResult::Failed => self.count("commits_failed", 1),
             }
         }
         if !again.is_empty() {
             self.count("documents_moved", again.len() as u64);
-            self.world.commit(again).await?;
+            gave_way.extend(self.put_down(again).await?);
         }
+        self.give_way(gave_way).await?;
         Ok(self.send(sending, stored_at).await)
     }
 
@@ -338,15 +342,40 @@ impl<W: World> Engine<W> {
             task.requests += u32::try_from(requests.len()).unwrap_or(0);
             match self.take_outcome(&mut task, &step.action, own).await {
                 After::Plan => tasks.push(task),
-                After::Wait(wait) => pauses.push(task.pause(wait)),
+                After::Wait(wait) => pauses.push((task.pause(wait), task)),
             }
         }
-        if !pauses.is_empty()
-            && let Err(error) = self.world.commit(pauses).await
-        {
+        let put_down = async {
+            let gave_way = self.put_down(pauses).await?;
+            self.give_way(gave_way).await
+        };
+        if let Err(error) = put_down.await {
             self.store_failed("commit", &error);
         }
         tasks
+    }
+
+    /// Puts tasks down as they are. Returns the commits of those whose Planner task is another document's.
+    async fn put_down(&self, pauses: Vec<(Commit, Task)>) -> Result<Vec<Commit>, StoreError> {
+        if pauses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.world.now_ms();
+        let (commits, tasks): (Vec<Commit>, Vec<Task>) = pauses.into_iter().unzip();
+        let results = self.world.commit(commits).await?;
+        let elsewhere = |(mut task, result): (Task, CommitResult)| {
+            (result == CommitResult::MappedElsewhere).then(|| task.give_way(now))
+        };
+        Ok(tasks.into_iter().zip(results).filter_map(elsewhere).collect())
+    }
+
+    /// Stores what becomes of tasks whose Planner task is another document's.
+    async fn give_way(&self, commits: Vec<Commit>) -> Result<(), StoreError> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        self.count("mapped_elsewhere", commits.len() as u64);
+        self.world.commit(commits).await.map(|_| ())
     }
 
     /// A task has come to rest; counts what that was.

@@ -236,7 +236,7 @@ impl<W: World> Engine<W> {
                 let state = task.state();
                 state.create = None;
                 state.attempts = 0;
-                plan::adopt(state, &create, &planner_id, &body, now);
+                plan::adopt(state, &plan::closest(&create, &body), &planner_id, &body, now);
                 if let Some(remote) = state.remote.as_mut() {
                     for (field, nothing) in plan::no_details() {
                         remote.fields.entry(field).or_insert(nothing);
@@ -246,6 +246,7 @@ impl<W: World> Engine<W> {
                     state.need_get = true;
                 }
                 task.op = "create";
+                task.posted = true;
                 task.uploaded = create.fields.keys().copied().collect();
                 task.shown = true;
                 task.snapshot.observed = Some(body.clone());

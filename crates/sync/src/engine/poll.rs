@@ -85,8 +85,7 @@ impl<W: World> Engine<W> {
                 self.take_out_moved(&mut observation, known);
                 let now = self.world.now_ms();
                 let held = !observation.held.is_empty();
-                let of_plan = || open.iter().filter(|create| create.plan == plan);
-                let recent = held && of_plan().any(|create| now - create.sent_at < RECENT_MS);
+                let recent = held && open.iter().any(|create| now - create.sent_at() < RECENT_MS);
                 if recent || observation.missing.values().any(|times| *times < LISTS) {
                     let at = now + i64::try_from(SUSPICION.as_millis()).unwrap_or(0);
                     self.shared().calendar.want(plan, at);
@@ -94,7 +93,8 @@ impl<W: World> Engine<W> {
                 let changed = !observation.changed.is_empty() || !observation.missing.is_empty() || held;
                 self.world.observe(observation).await?;
                 if held {
-                    let creates: Vec<String> = of_plan().map(|create| create.id.clone()).collect();
+                    // A person may have moved it: it can be the work of a create in another plan (sync.md F3).
+                    let creates: Vec<String> = open.iter().map(|create| create.id.clone()).collect();
                     self.world.mark(&creates, Duration::ZERO).await?;
                 }
                 Ok(Some(changed))
@@ -181,6 +181,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::{lens::Fields, state::Attempt};
 
     fn task(id: &str, etag: &str) -> Json {
         json!({"id": id, "@odata.etag": etag, "title": id, "createdDateTime": "2026-11-25T10:00:00Z",
@@ -224,15 +225,16 @@ mod tests {
 
     #[test]
     fn a_new_task_of_ours_is_held_while_a_create_is_open() {
-        let open =
-            OpenCreate { id: "x".into(), plan: "p".into(), sent_at: 1_764_064_800_000, title: "t".into() };
         let sent_at = "2026-11-25T10:00:00Z".parse::<jiff::Timestamp>().expect("a time").as_millisecond();
-        let open = OpenCreate { sent_at, ..open };
+        let open = |sent_at| OpenCreate {
+            id: "x".into(),
+            attempts: vec![Attempt { fields: Fields::new(), sent_at }],
+        };
+        let (later, open) = (open(sent_at + 3_600_000), open(sent_at));
         let list = vec![task("n", "1")];
         let known = KnownPlan::default();
         let held = compare("p", 0, list.clone(), &known, std::slice::from_ref(&open), Some("app"));
         assert_eq!((held.held.len(), held.changed.len()), (1, 0));
-        let later = OpenCreate { sent_at: sent_at + 3_600_000, ..open.clone() };
         let imported = compare("p", 0, list.clone(), &known, &[later], Some("app"));
         assert_eq!((imported.held.len(), imported.changed.len()), (0, 1));
         let person = compare("p", 0, list, &known, &[open], Some("another app"));

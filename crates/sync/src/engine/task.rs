@@ -6,13 +6,16 @@ use serde_json::Value as Json;
 
 use crate::{
     lens::{Document, Field, Value},
-    plan::{Action, Step},
+    plan::{self, Action, Problem, Step},
     state::{Remote, TaskState, digest},
     world::{
         Announce, Claim, Commit, Direction, Event, FoundUser, Local, Next, Notes, RemoteCopy, Snapshot,
         Unmapped,
     },
 };
+
+/// How soon a task that gave way is looked at again.
+const SOON: Duration = Duration::from_secs(2);
 
 /// A claimed task on its way.
 pub(super) struct Task {
@@ -32,12 +35,16 @@ pub(super) struct Task {
     pub events: Vec<Event>,
     /// What the directory said, for the cache.
     pub found_users: Vec<FoundUser>,
+    /// A create was answered in this claim with the task that it made.
+    pub posted: bool,
     /// The mapping ends with the next commit, and the task is forgotten.
     pub forget: bool,
     pub unmap: Option<String>,
     /// The Planner id and the digest as they were when the claim began.
     loaded: (Option<String>, Option<String>),
     had_create: bool,
+    /// The state as it is in the store.
+    stored: TaskState,
     /// The plan that the task was in when the claim began.
     plan: Option<String>,
 }
@@ -61,7 +68,10 @@ impl Task {
         let loaded = (snapshot.state.planner_id.clone(), snapshot.state.seen.clone());
         let had_create = snapshot.state.create.is_some();
         let plan = remote.and_then(plan_of);
+        let stored = snapshot.state.clone();
         Self {
+            stored,
+            posted: false,
             plan,
             claim,
             snapshot,
@@ -124,6 +134,57 @@ impl Task {
             events,
             next: Next::After(wait),
         }
+    }
+
+    /// The step before was stored.
+    pub(super) fn was_stored(&mut self, step: &Step) {
+        self.stored = step.state.clone();
+    }
+
+    /// Puts the task down as it was: its Planner task turned out to be another document's (sync.md: never two
+    /// documents for one Planner task).
+    pub(super) fn give_way(&mut self, now: i64) -> Commit {
+        let stored = self.stored.clone();
+        let gone = matches!(self.snapshot.local, Local::Missing);
+        let import = gone && stored.seen.is_none() && stored.current.is_empty() && stored.create.is_none();
+        let settled = self.posted || (stored.create.is_none() && stored.planner_id.is_some());
+        (self.raw, self.posted) = (None, false);
+        self.uploaded.clear();
+        self.events.clear();
+        self.snapshot.state = stored;
+        if import {
+            let mut commit = self.pause(Duration::ZERO);
+            (commit.state, commit.remote) = (None, None);
+            commit.next = Next::Done { hint: self.snapshot.hint };
+            return commit;
+        }
+        if !settled {
+            // Whose the held task is shows at the next look.
+            let mut commit = self.pause(SOON);
+            commit.remote = None;
+            return commit;
+        }
+        let state = &mut self.snapshot.state;
+        if state.create.take().is_none() {
+            state.dead_id = state.planner_id.take();
+            state.remote = None;
+        }
+        let message = "the task in Planner belongs to another document: edit that one, or change this one to make \
+                       a new task of it";
+        let digest = match &self.snapshot.local {
+            Local::Present { bytes, .. } => digest(bytes),
+            Local::Missing | Local::Unreadable { .. } => String::new(),
+        };
+        let problem = Problem {
+            code: "mapped_elsewhere".to_owned(),
+            message: message.to_owned(),
+            digest,
+            retry_after_ms: 0,
+        };
+        let step = plan::fail(state.clone(), problem, now);
+        let mut commit = self.commit(&step, now);
+        commit.remote = None;
+        commit
     }
 
     /// The commit that goes with a step.

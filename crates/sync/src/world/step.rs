@@ -57,13 +57,16 @@ pub struct Snapshot {
     pub notes: Notes,
     /// The task that Planner's id in the document's stamp belongs to, where that is another one.
     pub stamp_owner: Option<String>,
-    /// Held tasks of our own application that no document claims (only read while a create is open).
+    /// Held tasks of our own application in any plan that no document claims (only read while a create is open).
     pub orphans: Vec<Json>,
     /// Object ids of users by the names in the document, folded, as far as they were looked up; `None` = the directory
     /// has no such user, or more than one.
     pub users: BTreeMap<String, Option<String>>,
     /// The directory did not answer for some of them.
     pub users_unanswered: bool,
+    /// Plans whose last two complete lists held no such task, with when the older of the two was begun, ms (only
+    /// read while a create is open).
+    pub clean_since: BTreeMap<String, i64>,
     /// All open creates (only read while this task has one).
     pub open_creates: Vec<OpenCreate>,
 }
@@ -119,7 +122,7 @@ pub struct RemoteCopy {
     pub json: Option<Json>,
     /// The plan it was in before, where it is another one: that plan's list is no longer expected to show it.
     pub left: Option<String>,
-    /// The pair of ids is new: the maps are written.
+    /// The pair of ids is new: the maps are written, unless the Planner task belongs to another document.
     pub newly_mapped: bool,
 }
 
@@ -300,6 +303,8 @@ pub enum CommitResult {
     StoredDueAgain,
     /// Nothing is stored: the document is not what was expected.
     LocalChanged,
+    /// Nothing is stored: the Planner task that the step maps belongs to another document.
+    MappedElsewhere,
     /// Nothing is stored: somebody else has the task.
     LeaseLost,
     /// The store refused this step, or did not answer: the task is left to its lease.

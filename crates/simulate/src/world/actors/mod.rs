@@ -47,6 +47,8 @@ pub struct Actors {
     pub by_people: BTreeSet<String>,
     /// Lineages that were deleted by somebody who had seen all of them, and that nobody has touched since.
     pub dead: BTreeSet<String>,
+    /// Planner tasks that a person renamed before any document claimed them: which create made them is a guess.
+    pub renamed: BTreeSet<String>,
     /// Documents that were deleted, as agents may still have them.
     graves: Vec<(String, Json)>,
 }

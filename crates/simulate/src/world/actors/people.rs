@@ -47,6 +47,9 @@ pub fn act(sim: &mut Sim, end: i64) {
 fn edit(sim: &mut Sim, id: &str, lineage: &str, body: &Json) {
     let now = sim.now;
     sim.actors.dead.remove(lineage);
+    if body.get("title").is_some() && !sim.store.owners.contains_key(id) {
+        sim.actors.renamed.insert(id.to_owned());
+    }
     sim.note("person edits", |_| format!("{id} {body}"));
     sim.planner.edit(id, body, now);
 }

@@ -40,6 +40,7 @@ pub struct Bench {
     pub users: BTreeMap<String, Option<String>>,
     pub directory: BTreeMap<String, String>,
     pub lookups: u32,
+    pub clean_since: BTreeMap<String, i64>,
     pub events: Vec<Event>,
     pub document_writes: u32,
     pub graph_writes: u32,
@@ -70,6 +71,7 @@ impl Bench {
             users: BTreeMap::new(),
             directory: BTreeMap::new(),
             lookups: 0,
+            clean_since: BTreeMap::new(),
             events: Vec::new(),
             document_writes: 0,
             graph_writes: 0,
@@ -193,6 +195,7 @@ impl Bench {
             waited_ms: None,
             users: self.users.clone(),
             users_unanswered: false,
+            clean_since: self.clean_since.clone(),
         }
     }
 

@@ -1,13 +1,10 @@
 //! Tasks that Planner does not have yet.
 
-use annika_sync::{
-    plan::{Action, is_held},
-    world::OpenCreate,
-};
+use annika_sync::plan::Action;
 use serde_json::json;
 
 use super::bench::{Bench, PLAN, START};
-use annika_simulate::world::planner::{APP, By};
+use annika_simulate::world::planner::By;
 
 fn created() -> Bench {
     let mut bench = Bench::new("agent-task-1");
@@ -22,86 +19,6 @@ fn a_create_is_remembered_before_it_is_sent() {
     let bench = created();
     let create = bench.state.create.expect("an intent");
     assert_eq!((create.plan.as_str(), create.sent_at, create.unresolved), (PLAN, START, false));
-}
-
-#[test]
-fn a_create_of_unknown_outcome_is_listed_and_never_sent_again() {
-    let mut bench = created();
-    for minutes in 0..60 {
-        bench.now = START + minutes * 60_000;
-        let step = bench.step();
-        assert!(matches!(step.action, Action::Finish), "{:?}", step.action);
-    }
-    assert_eq!(bench.failures(), ["create_unresolved"]);
-    bench.agent(&[("title", json!("changed meanwhile"))]);
-    assert!(matches!(bench.step().action, Action::Finish));
-}
-
-#[test]
-fn a_create_of_unknown_outcome_is_explained_by_a_task_in_the_list() {
-    let mut bench = created();
-    bench.step();
-    bench.orphans =
-        vec![bench.planner.create(&json!({"title": "first", "planId": PLAN}), By::App, START + 900)];
-    bench.settle();
-    assert_eq!(bench.planner_id(), "PT0001");
-    assert_eq!(bench.state.create, None);
-    assert_eq!(bench.details()["description"], "text", "what the POST cannot carry follows");
-    assert_eq!(bench.creates, 0);
-    assert!(bench.differences().is_empty());
-}
-
-#[test]
-fn a_persons_edit_of_the_orphan_comes_down_at_adoption() {
-    let mut bench = created();
-    let orphan = bench.planner.create(&json!({"title": "first", "planId": PLAN}), By::App, START + 900);
-    let id = orphan["id"].as_str().expect("an id").to_owned();
-    bench.planner.edit(&id, &json!({"dueDateTime": "2025-12-24T10:00:00Z"}), START + 5_000);
-    bench.orphans = vec![bench.planner.get(&id).expect("there")];
-    bench.settle();
-    assert!(bench.document()["due_date"].as_str().expect("a day").starts_with("2025-12-24"));
-    assert_eq!(bench.task()["dueDateTime"], "2025-12-24T10:00:00Z");
-}
-
-#[test]
-fn an_orphan_of_another_time_or_title_explains_nothing() {
-    for (title, at) in [("first", START - 60_000), ("first", START + 120_000), ("second", START + 1_000)] {
-        let mut bench = created();
-        bench.orphans = vec![bench.planner.create(&json!({"title": title, "planId": PLAN}), By::App, at)];
-        bench.settle();
-        assert_eq!(bench.state.planner_id, None, "{title} at {at}");
-    }
-}
-
-#[test]
-fn two_equal_creates_and_one_orphan_are_not_guessed() {
-    let mut bench = created();
-    let open =
-        |id: &str, sent_at| OpenCreate { id: id.into(), plan: PLAN.into(), sent_at, title: "first".into() };
-    bench.open_creates = vec![open("agent-task-1", START), open("agent-task-2", START + 100)];
-    bench.orphans =
-        vec![bench.planner.create(&json!({"title": "first", "planId": PLAN}), By::App, START + 900)];
-    bench.settle();
-    assert_eq!(bench.state.planner_id, None);
-    // As many orphans as creates: in the order of time.
-    let second = bench.planner.create(&json!({"title": "first", "planId": PLAN}), By::App, START + 950);
-    bench.orphans.push(second);
-    bench.settle();
-    assert_eq!(bench.planner_id(), "PT0001");
-}
-
-#[test]
-fn only_own_or_equal_tasks_of_the_time_are_held_back() {
-    let open = [OpenCreate { id: "x".into(), plan: PLAN.into(), sent_at: START, title: "first".into() }];
-    let mut planner = annika_simulate::world::planner::Planner::default();
-    let mut made = |title: &str, by, at| planner.create(&json!({"title": title, "planId": PLAN}), by, at);
-    let own = made("other", By::App, START + 1_000);
-    assert!(is_held(&own, &open, Some(APP)));
-    assert!(!is_held(&own, &open, Some("another application")));
-    assert!(!is_held(&own, &[], Some(APP)));
-    assert!(!is_held(&made("other", By::Person, START + 1_000), &open, Some(APP)));
-    assert!(is_held(&made("first", By::Person, START + 1_000), &open, Some(APP)));
-    assert!(!is_held(&made("first", By::App, START + 600_000), &open, Some(APP)));
 }
 
 #[test]

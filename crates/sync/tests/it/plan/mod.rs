@@ -8,3 +8,4 @@ mod failures;
 mod fields;
 mod merge;
 mod random;
+mod resolve;

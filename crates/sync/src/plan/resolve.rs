@@ -1,0 +1,185 @@
+//! Open creates, whose answer was lost: which task they made, or the proof that they made none (sync.md §1.3.5).
+
+use std::{cmp::Reverse, time::Duration};
+
+use serde_json::Value as Json;
+
+use super::{Action, Context, Step, create::adopt};
+use crate::{
+    lens::{self, Field, Fields, same},
+    state::{ATTEMPTS, Attempt, Create, TaskState},
+    world::{Event, OpenCreate, Plans, Snapshot},
+};
+
+/// How far Planner's creation time may lie before or after the moment we sent, ms.
+const WINDOW_MS: (i64, i64) = (-2_000, SETTLE_MS);
+/// By then what was sent has arrived or never will, ms.
+const SETTLE_MS: i64 = 60_000;
+/// How old a list may be when it is answered, ms.
+const LIST_LAG_MS: i64 = 10_000;
+/// How often an open create is looked at when nothing wakes it.
+const LOOK: Duration = Duration::from_secs(10);
+/// What an equal title counts; a pair without one is not certain at once.
+const TITLE: u32 = 8;
+
+/// What is known of an open create.
+pub(super) enum Resolution {
+    /// Go on with this step.
+    Step(Box<Step>),
+    /// It made nothing, and the state no longer holds it: what was sent.
+    Nothing(Vec<Attempt>),
+}
+
+/// Adopts the task that the open create made, or closes it, or waits.
+pub(super) fn resolve(state: &mut TaskState, snapshot: &Snapshot, context: &Context<'_>) -> Resolution {
+    let Some(create) = state.create.clone() else { return Resolution::Nothing(Vec::new()) };
+    if let Some(orphan) = &explained_by(&snapshot.id, &create, snapshot, context.now) {
+        let planner_id = text(orphan, "id").unwrap_or_default().to_owned();
+        state.create = None;
+        state.failure = None;
+        adopt(state, &closest(&create, orphan), &planner_id, orphan, context.now);
+        state.need_details = true;
+        let get = Action::Get { task: false, details: true };
+        return Resolution::Step(Box::new(Step::new(state.clone(), get)));
+    }
+    if made_nothing(&create, snapshot, context.plans) {
+        state.create = None;
+        let mut earlier = create.attempts();
+        let excess = (earlier.len() + 1).saturating_sub(ATTEMPTS);
+        earlier.drain(..excess);
+        return Resolution::Nothing(earlier);
+    }
+    let mut step = Step::new(state.clone(), Action::Wait(LOOK));
+    if !create.unresolved {
+        step.state.create = Some(Create { unresolved: true, ..create });
+        step.events.push(Event::Failed {
+            code: "create_unresolved".to_owned(),
+            message:
+                "the answer to a create was lost: the task is adopted when a list shows it, and sent again \
+                      when the lists prove that it was not made"
+                    .to_owned(),
+        });
+    }
+    Resolution::Step(Box::new(step))
+}
+
+/// Every synced plan was listed twice since what was sent must have arrived, and no list held a task that may be it.
+fn made_nothing(create: &Create, snapshot: &Snapshot, plans: &Plans) -> bool {
+    let after = create.sent_at + SETTLE_MS + LIST_LAG_MS;
+    !plans.unread
+        && !plans.synced.is_empty()
+        && plans.synced.iter().all(|plan| snapshot.clean_since.get(plan).is_some_and(|begun| *begun >= after))
+}
+
+/// The held task that this create made, once that is certain enough.
+///
+/// All open creates and all held tasks are paired, the most alike first; among equals those nearest in time.
+fn explained_by(id: &str, create: &Create, snapshot: &Snapshot, now: i64) -> Option<Json> {
+    let own = OpenCreate { id: id.to_owned(), attempts: create.attempts() };
+    let rivals = snapshot.open_creates.iter().filter(|open| open.id != id);
+    let creates: Vec<&OpenCreate> = rivals.chain([&own]).collect();
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
+    for orphan in &snapshot.orphans {
+        let fields = lens::planner::fields(orphan, None);
+        pairs.extend(creates.iter().filter_map(|create| Pair::of(create, orphan, &fields)));
+    }
+    pairs.sort_by_key(|pair| (Reverse(pair.alike), pair.apart, pair.create, text(pair.orphan, "id")));
+    let mut taken: Vec<Pair<'_>> = Vec::new();
+    for pair in &pairs {
+        if !taken.iter().any(|other| other.touches(pair)) {
+            taken.push(*pair);
+        }
+    }
+    let chosen = taken.into_iter().find(|pair| pair.create == id)?;
+    let others = || pairs.iter().filter(|pair| **pair != chosen && pair.touches(&chosen));
+    let certain = others().count() == 0
+        || (chosen.alike >= TITLE && others().all(|other| other.alike < chosen.alike))
+        || now - create.sent_at > SETTLE_MS;
+    certain.then(|| chosen.orphan.clone())
+}
+
+/// An open create and a held task that it may have made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Pair<'a> {
+    create: &'a str,
+    orphan: &'a Json,
+    alike: u32,
+    /// Between the send and the creation, ms.
+    apart: i64,
+}
+
+impl<'a> Pair<'a> {
+    fn of(create: &'a OpenCreate, orphan: &'a Json, fields: &Fields) -> Option<Self> {
+        let timely = create.attempts.iter().filter(|attempt| is_timely(attempt.sent_at, orphan));
+        let best = timely.map(|attempt| {
+            (
+                alike(&attempt.fields, fields),
+                Reverse(created_ms(orphan).map_or(0, |at| (at - attempt.sent_at).abs())),
+            )
+        });
+        let (alike, Reverse(apart)) = best.max()?;
+        Some(Self { create: &create.id, orphan, alike, apart })
+    }
+
+    fn touches(&self, other: &Self) -> bool {
+        self.create == other.create || text(self.orphan, "id") == text(other.orphan, "id")
+    }
+}
+
+/// How much a task is like what was sent.
+fn alike(sent: &Fields, found: &Fields) -> u32 {
+    let weight = |field: &Field| match field {
+        Field::Title => TITLE,
+        Field::Bucket | Field::Start | Field::Due | Field::Assignees => 2,
+        _ => 1,
+    };
+    let equal = |(field, value): &(&Field, &lens::Value)| {
+        !value.is_empty() && found.get(field).is_some_and(|there| same(**field, value, there))
+    };
+    sent.iter().filter(equal).map(|(field, _)| weight(field)).sum()
+}
+
+/// What was sent by the attempt that is most like the task, the last one among equals (sync.md F13).
+pub(crate) fn closest(create: &Create, json: &Json) -> Fields {
+    let found = lens::planner::fields(json, None);
+    let attempts = create.attempts();
+    let best = attempts.into_iter().max_by_key(|attempt| (alike(&attempt.fields, &found), attempt.sent_at));
+    best.map_or_else(|| create.fields.clone(), |attempt| attempt.fields)
+}
+
+fn text<'a>(json: &'a Json, name: &str) -> Option<&'a str> {
+    json.get(name).and_then(Json::as_str)
+}
+
+/// When Planner says that it made a task, ms.
+fn created_ms(json: &Json) -> Option<i64> {
+    let text = json.get("createdDateTime")?.as_str()?;
+    text.parse::<jiff::Timestamp>().ok().map(|at| at.as_millisecond())
+}
+
+/// Whether a task was made when what was sent then may have arrived. One that does not say when may have been.
+fn is_timely(sent_at: i64, json: &Json) -> bool {
+    created_ms(json).is_none_or(|at| (WINDOW_MS.0..=WINDOW_MS.1).contains(&(at - sent_at)))
+}
+
+/// Whether a task that no document claims may be the work of an open create: it is not imported now.
+pub fn is_held(json: &Json, open: &[OpenCreate], application: Option<&str>) -> bool {
+    if open.is_empty() {
+        return false;
+    }
+    let by = json.get("createdBy");
+    let app = by.and_then(|by| by.pointer("/application/id")).and_then(Json::as_str);
+    let user = by.and_then(|by| by.pointer("/user/id")).and_then(Json::as_str);
+    let ours = match (app, application) {
+        (Some(app), Some(own)) => app.eq_ignore_ascii_case(own),
+        (Some(_), None) => true,
+        (None, _) => user.is_none(),
+    };
+    let title = text(json, "title");
+    let entitled = |attempt: &Attempt| match attempt.fields.get(&Field::Title) {
+        Some(lens::Value::Text(sent)) => title == Some(sent.as_str()),
+        _ => false,
+    };
+    let attempts = open.iter().flat_map(|create| &create.attempts);
+    attempts.filter(|attempt| is_timely(attempt.sent_at, json)).any(|attempt| ours || entitled(attempt))
+}
