@@ -26,6 +26,10 @@ impl GraphClient {
         if count > MAX_BATCH {
             return vec![Outcome::NotSent(NotSent::Invalid("a batch holds at most 20 requests")); count];
         }
+        let beta = requests.iter().filter(|request| request.beta).count();
+        if beta > 0 && beta < count {
+            return self.both_versions(requests).await;
+        }
         let mut requests = requests;
         if count < 2 {
             return match requests.pop() {
@@ -37,7 +41,7 @@ impl GraphClient {
         let mut places = Vec::with_capacity(count);
         // Checked one by one, so that a path that may not be sent takes no other request down with it.
         for (place, request) in requests.iter().enumerate() {
-            match self.inner.url(&request.path) {
+            match self.inner.url_of(request) {
                 Ok(_) => places.push(place),
                 Err(reason) => outcomes[place] = Outcome::NotSent(reason),
             }
@@ -58,6 +62,19 @@ impl GraphClient {
             self.send_places(&requests, &places, &mut outcomes).await;
         }
         outcomes
+    }
+
+    /// A batch belongs to one version of Graph: two are sent side by side.
+    async fn both_versions(&self, requests: Vec<Request>) -> Vec<Outcome> {
+        let versions: Vec<bool> = requests.iter().map(|request| request.beta).collect();
+        let (beta, usual): (Vec<Request>, Vec<Request>) =
+            requests.into_iter().partition(|request| request.beta);
+        let (beta, usual) =
+            futures::future::join(Box::pin(self.batch(beta)), Box::pin(self.batch(usual))).await;
+        let (mut beta, mut usual) = (beta.into_iter(), usual.into_iter());
+        let mut next = |is_beta| if is_beta { beta.next() } else { usual.next() };
+        let missing = Outcome::Unknown(Unknown::MissingFromBatch);
+        versions.into_iter().map(|is_beta| next(is_beta).unwrap_or_else(|| missing.clone())).collect()
     }
 
     /// Sends the requests at `places` as one batch and puts their outcomes in place.
@@ -88,7 +105,8 @@ impl GraphClient {
     }
 
     async fn send_batch(&self, requests: &[Request], places: &[usize]) -> Result<Answer, Lost> {
-        let url = self.inner.url("/$batch")?;
+        let beta = places.iter().any(|place| requests[*place].beta);
+        let url = self.inner.url_below(if beta { "/beta" } else { "/v1.0" }, "/$batch")?;
         let items: Vec<Value> = places.iter().map(|place| item(*place, &requests[*place])).collect();
         let body = json!({ "requests": items });
         let call = || Call {
@@ -97,6 +115,7 @@ impl GraphClient {
             if_match: None,
             prefer: None,
             body: Some(&body),
+            not_after: places.iter().filter_map(|place| requests[*place].not_after).min(),
             sub_requests: places.len() as u64,
         };
         if places.iter().all(|place| requests[*place].method == Method::Get) {

@@ -56,13 +56,17 @@ pub(super) struct Call<'a> {
     pub(super) if_match: Option<&'a str>,
     pub(super) prefer: Option<&'a str>,
     pub(super) body: Option<&'a Value>,
+    /// It does not leave later than this, ms since 1970.
+    pub(super) not_after: Option<i64>,
     pub(super) sub_requests: u64,
 }
 
 impl Retriable for Lost {
     fn is_retriable(&self) -> bool {
         match self {
-            Self::Unknown(Unknown::Unreadable(_)) | Self::NotSent(NotSent::Invalid(_)) => false,
+            Self::Unknown(Unknown::Unreadable(_)) | Self::NotSent(NotSent::Invalid(_) | NotSent::TooLate) => {
+                false
+            }
             Self::Unknown(_) | Self::NotSent(NotSent::NoConnection) => true,
             Self::NotSent(NotSent::NoToken(error)) => error.is_retriable(),
         }
@@ -143,7 +147,7 @@ impl GraphClient {
     /// Sends one request. A GET is repeated as [`RetryPolicy`] says; a write never is, but for a token that was
     /// rejected (401: nothing happened), once.
     pub async fn send(&self, request: Request) -> Outcome {
-        let url = match self.inner.url(&request.path) {
+        let url = match self.inner.url_of(&request) {
             Ok(url) => url,
             Err(reason) => return Outcome::NotSent(reason),
         };
@@ -153,6 +157,7 @@ impl GraphClient {
             if_match: request.if_match.as_deref(),
             prefer: request.prefer_representation.then_some("return=representation"),
             body: request.body.as_ref(),
+            not_after: request.not_after,
             sub_requests: 1,
         };
         if request.method == Method::Get {
@@ -167,10 +172,20 @@ impl GraphClient {
 }
 
 impl Inner {
-    /// The address of `path` below `/v1.0`, which must stay there.
+    /// The address that a request is for.
+    pub(super) fn url_of(&self, request: &Request) -> Result<Url, NotSent> {
+        self.url_below(if request.beta { "/beta" } else { "/v1.0" }, &request.path)
+    }
+
+    /// The address of `path` below `/v1.0`.
     pub(super) fn url(&self, path: &str) -> Result<Url, NotSent> {
-        let invalid = NotSent::Invalid("its path does not lead to /v1.0 of Graph");
-        let full = format!("/v1.0{path}");
+        self.url_below("/v1.0", path)
+    }
+
+    /// The address of `path` below a version of Graph, which must stay there.
+    pub(super) fn url_below(&self, version: &str, path: &str) -> Result<Url, NotSent> {
+        let invalid = NotSent::Invalid("its path does not lead to /v1.0 or /beta of Graph");
+        let full = format!("{version}{path}");
         let url = self.base.join(&full).map_err(|_| invalid.clone())?;
         // A path that parsing changes (dot segments, also when percent-encoded), or with an empty segment where an id
         // belongs, is not the one that was meant.
@@ -261,6 +276,10 @@ impl Inner {
         }
         if let Some(body) = call.body {
             request = request.json(body);
+        }
+        // Nothing may wait between here and the send: what is late must not arrive when nobody expects it any more.
+        if call.not_after.is_some_and(|at| self.clock.now_ms() > at) {
+            return Err(NotSent::TooLate.into());
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.sub_requests.fetch_add(call.sub_requests, Ordering::Relaxed);

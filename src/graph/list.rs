@@ -150,6 +150,7 @@ impl GraphClient {
                 return ListOutcome::Incomplete(Incomplete::NoTurn(pages.count));
             }
             let call = || Call {
+                not_after: None,
                 method: Method::Get,
                 url: url.clone(),
                 if_match: None,

@@ -34,7 +34,7 @@ impl Method {
 pub struct Request {
     /// The verb.
     pub method: Method,
-    /// Path below `/v1.0`, with a leading slash, percent-encoded, with its query if it has one.
+    /// Path below `/v1.0` or `/beta`, with a leading slash, percent-encoded, with its query if it has one.
     pub path: String,
     /// The ETag that the change is based on. Never `*`: Planner's details refuse it.
     pub if_match: Option<String>,
@@ -42,12 +42,24 @@ pub struct Request {
     pub prefer_representation: bool,
     /// The JSON body.
     pub body: Option<Value>,
+    /// What only Graph's beta has.
+    pub beta: bool,
+    /// It does not leave this process later than this, ms since 1970.
+    pub not_after: Option<i64>,
 }
 
 impl Request {
     /// A request with nothing but a verb and a path.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), if_match: None, prefer_representation: false, body: None }
+        Self {
+            method,
+            path: path.into(),
+            if_match: None,
+            prefer_representation: false,
+            body: None,
+            beta: false,
+            not_after: None,
+        }
     }
 
     /// Reads `path`.
@@ -59,6 +71,20 @@ impl Request {
     #[must_use]
     pub fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// Asking Graph's beta.
+    #[must_use]
+    pub fn beta(mut self) -> Self {
+        self.beta = true;
+        self
+    }
+
+    /// Sent by then (ms since 1970) or not at all.
+    #[must_use]
+    pub fn not_after(mut self, ms: i64) -> Self {
+        self.not_after = Some(ms);
         self
     }
 
@@ -181,6 +207,9 @@ pub enum NotSent {
     /// The request itself is not one that may be sent.
     #[error("the request was not sent: {0}")]
     Invalid(&'static str),
+    /// It was to be sent by a certain time.
+    #[error("the time by which it was to be sent had passed")]
+    TooLate,
 }
 
 impl NotSent {
@@ -190,6 +219,7 @@ impl NotSent {
             Self::NoToken(error) => error.code(),
             Self::NoConnection => "graph_unreachable",
             Self::Invalid(_) => "graph_request_invalid",
+            Self::TooLate => "graph_request_late",
         }
     }
 }

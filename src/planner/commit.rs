@@ -66,6 +66,10 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
     if commit.settled.guard.is_some() {
         clear.push("guard");
     }
+    if commit.leaving.is_some() {
+        // What a list showed last was the old task.
+        clear.extend(["seen_etag", "absent"]);
+    }
     let maps = commit.remote.as_ref().filter(|remote| remote.newly_mapped).map(|remote| &*remote.planner_id);
     let call = COMMIT
         .call()
@@ -159,6 +163,14 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
     if let Some(unmapped) = &commit.unmap {
         unmap(&mut commands, id, unmapped);
     }
+    if let Some(planner_id) = &commit.leaving {
+        commands.add(&[&"if-own", &keys::sync_rmap(planner_id), &"2"]);
+        commands.add(&[&"SET", &keys::sync_rmap(planner_id), &lists::left_by(id)]);
+        commands.add(&[&"DEL", &keys::task_mapping_planner(planner_id)]);
+    }
+    if let Some(left) = &commit.left {
+        leave(&mut commands, id, left);
+    }
     if let Some(remote) = &commit.remote {
         map(&mut commands, id, remote, now);
     }
@@ -222,6 +234,26 @@ fn unmap(commands: &mut Commands, id: &str, unmapped: &Unmapped) {
     let seconds = keys::SYNC_GONE.ttl_s().unwrap_or_default().to_string();
     commands.add(&[&"SET", &keys::sync_gone(planner_id), &id, &"EX", &seconds]);
     if let Some(plan) = &unmapped.plan {
+        commands.add(&[&"HDEL", &keys::sync_remote(plan), &planner_id]);
+    }
+}
+
+/// The old task of one that was moved is gone. The maps of the task itself are those of its new one.
+fn leave(commands: &mut Commands, id: &str, left: &Unmapped) {
+    let planner_id = left.planner_id.as_str();
+    let steps = if left.plan.is_some() { "3" } else { "2" };
+    commands.add(&[&"if-own", &keys::sync_rmap(planner_id), &steps]);
+    commands.add(&[
+        &"DEL",
+        &keys::sync_rmap(planner_id),
+        &keys::task_mapping_planner(planner_id),
+        &keys::planner_etag(planner_id),
+        &keys::planner_etag_details(planner_id),
+        &keys::planner_task(planner_id),
+    ]);
+    let seconds = keys::SYNC_GONE.ttl_s().unwrap_or_default().to_string();
+    commands.add(&[&"SET", &keys::sync_gone(planner_id), &id, &"EX", &seconds]);
+    if let Some(plan) = &left.plan {
         commands.add(&[&"HDEL", &keys::sync_remote(plan), &planner_id]);
     }
 }

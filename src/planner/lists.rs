@@ -122,6 +122,19 @@ pub(super) async fn observe(store: &Store, observation: &Observation, now: i64) 
     Ok(())
 }
 
+/// What the map says of a Planner task that a task was before it was moved to another plan: no task's, and not to be
+/// imported.
+pub(super) fn left_by(id: &str) -> String {
+    format!("{LEFT}{id}")
+}
+
+fn is_left(owner: Option<&str>) -> bool {
+    owner.is_some_and(|owner| owner.starts_with(LEFT))
+}
+
+/// No id of a task begins with it.
+const LEFT: char = '~';
+
 async fn owners(store: &Store, planner_ids: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
     let gets: Vec<Cmd> = planner_ids.iter().map(|id| command("GET", &keys::sync_rmap(id))).collect();
     store.pipeline(&gets).await.into_iter().map(|reply| read(reply?)).collect()
@@ -147,6 +160,7 @@ async fn observe_tasks(store: &Store, plan: &str, tasks: &[Json]) -> Result<(), 
     let calls: Vec<_> = tasks
         .iter()
         .zip(planner_ids.iter().zip(owners))
+        .filter(|(_, (_, owner))| !is_left(owner.as_deref()))
         .map(|(task, (planner_id, owner))| {
             let id = owner.clone().unwrap_or_else(|| format!("{IMPORTED}{planner_id}"));
             let state = TaskState { planner_id: Some(planner_id.clone()), ..TaskState::default() };
@@ -183,6 +197,7 @@ async fn note(store: &Store, notes: &[(&str, String)], field: &str) -> Result<Ve
     let mut unknown = Vec::new();
     for ((planner_id, value), owner) in notes.iter().zip(owners) {
         match owner {
+            owner if is_left(owner.as_deref()) => {}
             Some(owner) => calls.push(note_call(planner_id, &owner, field, value, "").arg("")),
             None => unknown.push((*planner_id).to_owned()),
         }
@@ -220,6 +235,7 @@ pub(super) async fn recheck_details(store: &Store, seen: &[SeenDetails]) -> Resu
     let calls: Vec<_> = seen
         .iter()
         .zip(owners)
+        .filter(|(_, owner)| !is_left(owner.as_deref()))
         .filter_map(|(seen, owner)| {
             let empty = if seen.empty { "empty" } else { "" };
             Some(note_call(&seen.planner_id, &owner?, "recheck", "1", &seen.etag).arg(empty))

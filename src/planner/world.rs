@@ -283,7 +283,10 @@ fn request(request: &GraphRequest) -> graph::Request {
         GraphRequest::GetTask { planner_id } => planner::get_task(planner_id),
         GraphRequest::GetDetails { planner_id } => planner::get_details(planner_id),
         GraphRequest::FindUsers { name } => graph::directory::find_users(name),
-        GraphRequest::CreateTask { body } => planner::create_task(body.clone()),
+        GraphRequest::CreateTask { body, beta, not_after } => {
+            let create = planner::create_task(body.clone()).not_after(*not_after);
+            if *beta { create.beta() } else { create }
+        }
         GraphRequest::PatchTask { planner_id, etag, body } => {
             planner::update_task(planner_id, etag, body.clone())
         }
@@ -500,6 +503,16 @@ impl World for PlannerWorld {
         let mut set = redis::cmd("HSET");
         set.arg(keys::sync_poll(plan)).arg("details_cursor").arg(cursor);
         self.store.command::<i64>(&set).await.map(|_| ()).map_err(failed)
+    }
+
+    async fn ready(&self) -> bool {
+        match self.graph.check_token().await {
+            Ok(()) => true,
+            Err(reason) => {
+                tracing::warn!(code = reason.code(), "writes wait for a token: {reason}");
+                false
+            }
+        }
     }
 
     async fn graph(&self, requests: Vec<GraphRequest>) -> Vec<GraphOutcome> {

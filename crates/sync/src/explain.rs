@@ -253,12 +253,26 @@ fn next(snapshot: &Snapshot, step: &Step) -> Next {
         Action::Create { .. } => {
             if let Some(create) = &step.state.create {
                 send.extend(create.fields.keys().map(|field| field.name()));
-                why.push(format!(
-                    "Planner does not have the task yet: it is created in plan {}.",
-                    create.plan
-                ));
+                why.push(match &step.state.planner_id {
+                    Some(_) => format!("An agent moved the task: it is made again in plan {}.", create.plan),
+                    None => {
+                        format!("Planner does not have the task yet: it is created in plan {}.", create.plan)
+                    }
+                });
             }
             "create"
+        }
+        Action::GetLeft { .. } => {
+            why.push(
+                "The task was moved: what is left in its old plan is read before it is deleted.".to_owned(),
+            );
+            "read"
+        }
+        Action::DeleteLeft { .. } => {
+            why.push(
+                "The task was moved and nothing is left to take over: the old one is deleted.".to_owned(),
+            );
+            "delete"
         }
         Action::Patch { changes, .. } => {
             send.extend(changes.keys().map(|field| field.name()));

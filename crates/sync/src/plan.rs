@@ -3,6 +3,7 @@
 mod both;
 mod create;
 mod gone;
+mod leave;
 mod resolve;
 mod sendable;
 
@@ -40,6 +41,8 @@ pub struct Context<'a> {
     pub rev: String,
     /// Which plans are synced.
     pub plans: &'a Plans,
+    /// Under which scenario creates carry an id of ours; `None` = they do not.
+    pub scenario: Option<&'a str>,
 }
 
 /// What is to be done at Graph, or that nothing is.
@@ -74,6 +77,18 @@ pub enum Action {
         details: Option<(String, Json)>,
         /// The values, by field.
         changes: Fields,
+    },
+    /// Read the task, whole, that an agent moved to another plan, where it was before.
+    GetLeft {
+        /// Its id.
+        planner_id: String,
+    },
+    /// Delete that task.
+    DeleteLeft {
+        /// Its id.
+        planner_id: String,
+        /// ETag of the copy that was read.
+        etag: String,
     },
     /// Delete Planner's copy.
     Delete {
@@ -192,6 +207,7 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     // While Graph is away nothing can be learned about a write: its intent outlives the usual time.
     let read_at = state.full_at;
     state.intents.retain(|intent| context.now - intent.at <= crate::state::INTENT_MS || read_at <= intent.at);
+    state.drop_arrived();
     let news = take_in_observed(&mut state, snapshot);
     state.need_details |= snapshot.recheck_details && state.planner_id.is_some();
     let mut earlier = Vec::new();
@@ -245,7 +261,7 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
         Some(here) => match here.lookup(snapshot) {
             Some(lookup) => Step::new(state, lookup),
             None => {
-                let mut step = both::merge_sides(state, snapshot, &here, context);
+                let mut step = both::merge_sides(state, snapshot, &here, earlier, context);
                 if snapshot.users_unanswered && matches!(step.action, Action::Finish) {
                     step.action = Action::Wait(DIRECTORY_WAIT);
                 }

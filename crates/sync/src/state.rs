@@ -65,9 +65,15 @@ pub struct TaskState {
     /// Writes to Graph whose outcome is not known yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<Intent>,
+    /// What a create could not carry (text, checklist), until it has arrived: no edit that beats a deletion.
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    pub created_with: Fields,
     /// A create that was begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create: Option<Create>,
+    /// The task in the plan that an agent moved it from, until that is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
     /// A permanent failure that stands until the document changes or its time comes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -179,6 +185,9 @@ pub struct Create {
     /// Its outcome is not known: the task is listed as `create_unresolved` until it is.
     #[serde(default)]
     pub unresolved: bool,
+    /// The id of ours that was sent with it, by which it can be sent again without making a second task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
     /// What was sent before under the same circumstances, oldest first: any of it may have made the task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Attempt>,
@@ -190,6 +199,27 @@ impl Create {
         let last = Attempt { fields: self.fields.clone(), sent_at: self.sent_at };
         self.earlier.iter().cloned().chain([last]).collect()
     }
+}
+
+/// A task that was made again in another plan: what is still there of the old one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Leaving {
+    /// Planner's id of the old task.
+    pub planner_id: String,
+    /// Its plan.
+    pub plan: Option<String>,
+    /// The values that went over.
+    pub base: Fields,
+    /// The old task as last read, whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Remote>,
+    /// When that was, ms.
+    pub read_at: i64,
+    /// Answers 404 or 403 in a row, at least [`crate::plan::GONE_APART_MS`] apart.
+    pub answers: u32,
+    /// When the last one was counted, ms.
+    pub last: i64,
 }
 
 /// One send of a create.
@@ -287,11 +317,20 @@ impl TaskState {
         self.history.iter().any(|old| stale(old) && now - old.at <= HISTORY_MS)
     }
 
-    /// Whether the values of the last write are on their way with an unknown outcome.
+    /// Whether the value is on its way: written with an unknown outcome, or part of the creation.
     pub fn is_own_echo(&self, field: Field, value: &Value) -> bool {
-        self.intents
-            .iter()
-            .any(|intent| intent.field == field && crate::lens::same(field, &intent.value, value))
+        let is_it = |sent: &Value| crate::lens::same(field, sent, value);
+        self.intents.iter().any(|intent| intent.field == field && is_it(&intent.value))
+            || self.created_with.get(&field).is_some_and(is_it)
+    }
+
+    /// Parts of the creation that have arrived, or that an agent has replaced, need no protection any more.
+    pub fn drop_arrived(&mut self) {
+        let Self { created_with, base, current, .. } = self;
+        created_with.retain(|field, value| {
+            base.get(field).is_none_or(Value::is_empty)
+                && current.get(field).is_some_and(|current| crate::lens::same(*field, current, value))
+        });
     }
 }
 

@@ -252,6 +252,8 @@ pub trait World: Send + Sync {
     /// Remembers how far the rotation over a plan's details came.
     fn rotated(&self, plan: &str, cursor: &str) -> impl Future<Output = Stored<()>> + Send;
 
+    /// Fetches what a request needs before it can leave (a token). `false` = it cannot be had now.
+    fn ready(&self) -> impl Future<Output = bool> + Send;
     /// Sends up to 20 requests in one HTTP request. The outcomes are in the order of the requests.
     fn graph(&self, requests: Vec<GraphRequest>) -> impl Future<Output = Vec<GraphOutcome>> + Send;
     /// Id of our own application at Entra, where it is known.

@@ -58,7 +58,7 @@ impl Planner {
             return Err(InspectError::UnknownTask(id.to_owned()));
         }
         let now = world.clock.now_ms();
-        let context = Context { now, rev: "explained".to_owned(), plans: &plans };
+        let context = Context { now, rev: "explained".to_owned(), plans: &plans, scenario: None };
         Ok(Explained { task: explain(&snapshot, &context), schedule })
     }
 

@@ -24,7 +24,8 @@
 --     16 debounce ms          until a task that was marked meanwhile is due again
 --     17 maps                 1: the step holds only if the Planner task is nobody else's; '' = do not look
 --     18.. commands           each as its length and that many words, run in order; one that begins with `if-own`,
---                             a map's key and a number skips that many where the map names another task
+--                             a map's key and a number skips that many where the map names another task (`~` and
+--                             an id: the Planner task that this one was before it was moved)
 -- Reply stored | again (stored, and due again because a mark came)
 --       | changed | elsewhere (the Planner task is another's) | lost (nothing is stored)
 local id, state = ARGV[1], KEYS[1]
@@ -97,7 +98,7 @@ while ARGV[at] do
     skip = skip - 1
   elseif words[1] == 'if-own' then
     local owner = redis.call('GET', words[2])
-    skip = (owner and owner ~= id) and tonumber(words[3]) or 0
+    skip = (owner and owner ~= id and owner ~= '~' .. id) and tonumber(words[3]) or 0
   else
     redis.call(unpack(words))
   end

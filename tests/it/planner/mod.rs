@@ -154,6 +154,8 @@ pub fn done(claim: &Claim) -> Commit {
         document: None,
         remote: None,
         unmap: None,
+        leaving: None,
+        left: None,
         clear_missed: false,
         clear_absent: false,
         settled: Notes::default(),

@@ -71,7 +71,8 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
 pub fn guessed(sim: &Sim) -> BTreeSet<String> {
     let of_task = |id: &String| sim.actors.lineages.get(id).cloned().unwrap_or_default();
     let taken = sim.actors.renamed.iter().filter_map(|id| {
-        let (made_by, owner) = (of_task(id), sim.actors.of_document(sim.store.owners.get(id)?));
+        let (made_by, owner) =
+            (of_task(id), sim.actors.of_document(sim.store.owners.get(id)?.trim_start_matches('~')));
         (made_by != owner).then_some([made_by, owner])
     });
     taken.flatten().collect()

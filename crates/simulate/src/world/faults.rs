@@ -35,6 +35,10 @@ pub struct Faults {
     pub clocks: u64,
     /// A plan is refused for up to half a minute, so many times.
     pub closed_plans: u64,
+    /// A token takes seconds, or is not to be had.
+    pub token: u64,
+    /// Creates carry an id of ours (no fault: another way).
+    pub external: bool,
 }
 
 impl Faults {
@@ -58,6 +62,8 @@ impl Faults {
             failovers: draw(&[0, 0, 1, 2]),
             clocks: draw(&[0, 0, 500, 1_500]),
             closed_plans: draw(&[0, 0, 0, 0, 1]),
+            token: draw(&[0, 0, 200]),
+            external: draw(&[0, 0, 1]) == 1,
         }
     }
 }

@@ -107,6 +107,11 @@ impl Oracle {
         self.excused.extend(excused);
     }
 
+    /// This value had to go: a bucket stays in its plan.
+    pub fn excuse(&mut self, value: impl IntoIterator<Item = String>) {
+        self.excused.extend(value);
+    }
+
     /// The engine read this document.
     pub fn reached(&mut self, document: &Json) {
         texts(document, &mut self.reached);

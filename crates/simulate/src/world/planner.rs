@@ -42,6 +42,8 @@ pub struct Planner {
     pub details_move_task: bool,
     versions: u64,
     ids: u64,
+    /// Which task has an id of its creator's.
+    external: BTreeMap<[String; 2], String>,
 }
 
 const TASK: &str = "1-Task  ";
@@ -207,7 +209,16 @@ impl Planner {
         task.past.drain(..old.saturating_sub(1));
     }
 
+    /// With an id of the creator's that a task already has, that task is the answer (beta only).
     pub fn create(&mut self, body: &Json, by: By, now: i64) -> Json {
+        let external =
+            ["contextScenarioId", "externalObjectId"].map(|name| body["creationSource"][name].to_string());
+        if !body["creationSource"].is_null() {
+            if let Some(known) = self.external.get(&external).and_then(|id| self.tasks.get(id)) {
+                return known.json();
+            }
+            self.external.insert(external, format!("PT{:04}", self.ids + 1));
+        }
         self.ids += 1;
         let id = format!("PT{:04}", self.ids);
         let version = self.version();
@@ -217,7 +228,8 @@ impl Planner {
             By::Person => json!({"user": {"id": "ebf3b108-5234-4e22-b93d-656d7dae5874"}}),
         };
         let hint = hint(version);
-        let start = json!({"id": id, "planId": "", "bucketId": null, "title": "", "percentComplete": 0, "priority": 5,
+        let bucket = format!("{}-default", body["planId"].as_str().unwrap_or_default());
+        let start = json!({"id": id, "planId": "", "bucketId": bucket, "title": "", "percentComplete": 0, "priority": 5,
             "startDateTime": null, "dueDateTime": null, "assignments": {}, "appliedCategories": {}, "orderHint": hint, "createdDateTime": created, "createdBy": by});
         let mut task =
             Resource { body: start.as_object().expect("an object").clone(), version, ..Resource::default() };

@@ -255,6 +255,7 @@ struct Process {
 pub struct Stage {
     pub sim: Shared,
     processes: Vec<Process>,
+    external: bool,
 }
 
 /// How long a cycle of the periodic mode may take.
@@ -271,8 +272,9 @@ fn modes(seed: u64) -> Vec<Mode> {
     (0..count).map(mode).collect()
 }
 
-pub fn settings() -> Settings {
+pub fn settings(external: bool) -> Settings {
     Settings {
+        external_id: external.then(|| "org.example.annika".to_owned()),
         lease: Duration::from_secs(3),
         renew: Duration::from_secs(1),
         task_lease: Duration::from_secs(20),
@@ -296,6 +298,7 @@ impl Stage {
 
     fn with_modes(seed: u64, faults: Faults, modes: Vec<Mode>) -> Self {
         let processes = modes.len();
+        let external = faults.external;
         let mut rng = Rng::new(seed);
         let planner = Planner::new(rng.chance(5_000));
         let sim = Sim {
@@ -330,6 +333,7 @@ impl Stage {
         let stage = Self {
             sim: Shared(Arc::new(Mutex::new(sim))),
             processes: modes.into_iter().map(process).collect(),
+            external,
         };
         stage.sim.lock().schedule_faults();
         stage
@@ -371,8 +375,9 @@ impl Stage {
                 self.sim.lock().lives[index] += 1;
                 let wire = Wire::new(self.sim.clone(), index);
                 let mode = process.mode;
+                let settings = settings(self.external);
                 process.future = Some(Box::pin(async move {
-                    let engine = Engine::new(wire, settings());
+                    let engine = Engine::new(wire, settings);
                     loop {
                         match mode {
                             Mode::Continuous => drop(engine.run(std::future::pending()).await),

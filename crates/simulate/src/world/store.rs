@@ -407,6 +407,18 @@ impl Store {
                 self.plans.entry(plan.clone()).or_default().etags.remove(planner_id);
             }
         }
+        if let Some(left) = &commit.leaving {
+            self.owners.insert(left.clone(), format!("~{}", commit.id));
+            let task = self.tasks.entry(commit.id.clone()).or_default();
+            (task.seen_etag, task.absent) = (None, 0);
+        }
+        if let Some(left) = &commit.left {
+            self.owners.remove(&left.planner_id);
+            self.gone.insert(left.planner_id.clone(), now + GONE_MS);
+            if let Some(plan) = &left.plan {
+                self.plans.entry(plan.clone()).or_default().etags.remove(&left.planner_id);
+            }
+        }
         let Some(remote) = &commit.remote else { return };
         let planner_id = &remote.planner_id;
         if remote.newly_mapped {
@@ -435,7 +447,7 @@ impl Store {
     pub fn observe(&mut self, plan: &str, json: &Json, owner: Option<&String>, now: i64) {
         let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
         let (planner_id, etag) = (text("id"), text("@odata.etag"));
-        if self.owners.get(&planner_id) != owner {
+        if self.owners.get(&planner_id) != owner || owner.is_some_and(|owner| owner.starts_with('~')) {
             return;
         }
         let id = owner.cloned().unwrap_or_else(|| format!("planner-{planner_id}"));
@@ -459,7 +471,7 @@ impl Store {
 
     /// The note script: how often lists lacked it.
     pub fn note_absent(&mut self, planner_id: &str, owner: &str, times: u32, now: i64) {
-        if self.owners.get(planner_id).is_some_and(|now| now == owner) {
+        if self.owners.get(planner_id).is_some_and(|now| now == owner && !owner.starts_with('~')) {
             self.tasks.entry(owner.to_owned()).or_default().absent = times;
             self.mark(owner, 0, now);
         }
@@ -467,7 +479,10 @@ impl Store {
 
     /// The note script: the details have another ETag.
     pub fn note_recheck(&mut self, seen: &SeenDetails, now: i64) {
-        let Some(owner) = self.owners.get(&seen.planner_id).cloned() else { return };
+        let Some(owner) = self.owners.get(&seen.planner_id).filter(|owner| !owner.starts_with('~')).cloned()
+        else {
+            return;
+        };
         match self.details_etags.get(&seen.planner_id) {
             Some(known) if *known == seen.etag => {}
             None if seen.empty => {

@@ -412,6 +412,20 @@ impl World for Wire {
             .await
     }
 
+    async fn ready(&self) -> bool {
+        let (slow, ready) = {
+            let mut sim = self.sim.lock();
+            let chance = sim.faults.token;
+            let slow = sim.rng.chance(chance);
+            (if slow { sim.rng.ms(20_000) } else { 0 }, !slow || sim.rng.chance(7_000))
+        };
+        if slow > 0 {
+            self.sim.lock().note("slow token", |_| slow.to_string());
+            self.wait(slow).await;
+        }
+        ready
+    }
+
     async fn graph(&self, requests: Vec<GraphRequest>) -> Vec<GraphOutcome> {
         let count = requests.len();
         let outcomes = self.call(move |sim| serve(sim, &requests)).await;

@@ -32,6 +32,11 @@ struct Decision {
 }
 
 impl Decision {
+    /// Whether something is to be changed at Graph now.
+    fn writes(&self) -> bool {
+        self.hold.is_none() && self.requests.iter().any(GraphRequest::is_write)
+    }
+
     /// Requests to pay for now. The read before a deletion pays for the deletion too: it may not wait then, or
     /// what was read would no longer be fresh.
     fn count(&self) -> u32 {
@@ -218,8 +223,14 @@ impl<W: World> Engine<W> {
         last: bool,
         priority: Priority,
     ) -> Result<Vec<Task>, StoreError> {
+        let decided_at = self.world.now_ms();
         let mut decided = self.decide(&tasks, plans, last);
-        if self.pace(decided.iter().map(Decision::count).sum(), priority).await {
+        self.pace(decided.iter().map(Decision::count).sum(), priority).await;
+        // Before intents are stored: what takes time now would take it between an intent and its request.
+        if decided.iter().any(Decision::writes) && !self.world.ready().await {
+            self.graph_answered(false);
+        }
+        if self.world.now_ms() != decided_at {
             // Times go into intents, and evidence has an age: what was decided before the wait is decided anew.
             decided = self.decide(&tasks, plans, last);
         }
@@ -277,9 +288,10 @@ impl<W: World> Engine<W> {
     fn decide(&self, tasks: &[Task], plans: &Plans, last: bool) -> Vec<Decision> {
         let now = self.world.now_ms();
         let decide = |task: &Task| {
-            let context = Context { now, rev: self.rev(), plans };
+            let scenario = self.settings.external_id.as_deref();
+            let context = Context { now, rev: self.rev(), plans, scenario };
             let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
-            let requests = requests_of(&step.action, task.planner_id(&step.state));
+            let requests = requests_of(&step, task.planner_id(&step.state), self.settings.send_deadline);
             let hold = if last && !requests.is_empty() {
                 self.count("rounds_exhausted", 1);
                 Some(PUT_DOWN)
@@ -427,8 +439,8 @@ fn is_echo(task: &Task, step: &Step) -> bool {
 }
 
 /// The requests that an action needs, in the order in which the outcome is read.
-fn requests_of(action: &Action, planner_id: String) -> Vec<GraphRequest> {
-    match action {
+fn requests_of(step: &Step, planner_id: String, deadline: Duration) -> Vec<GraphRequest> {
+    match &step.action {
         Action::Finish | Action::Wait(_) => Vec::new(),
         Action::Get { task, details } => {
             let task = task.then(|| GraphRequest::GetTask { planner_id: planner_id.clone() });
@@ -438,7 +450,15 @@ fn requests_of(action: &Action, planner_id: String) -> Vec<GraphRequest> {
         Action::FindUsers { names } => {
             names.iter().map(|name| GraphRequest::FindUsers { name: name.clone() }).collect()
         }
-        Action::Create { body } => vec![GraphRequest::CreateTask { body: body.clone() }],
+        Action::Create { body } => {
+            let create = step.state.create.as_ref();
+            let sent_at = create.map_or(0, |create| create.sent_at);
+            vec![GraphRequest::CreateTask {
+                body: body.clone(),
+                beta: create.is_some_and(|create| create.external_id.is_some()),
+                not_after: sent_at + i64::try_from(deadline.as_millis()).unwrap_or(0),
+            }]
+        }
         Action::Patch { task, details, .. } => {
             let task = task.as_ref().map(|(etag, body)| GraphRequest::PatchTask {
                 planner_id: planner_id.clone(),
@@ -451,6 +471,13 @@ fn requests_of(action: &Action, planner_id: String) -> Vec<GraphRequest> {
                 body: body.clone(),
             });
             task.into_iter().chain(details).collect()
+        }
+        Action::GetLeft { planner_id } => vec![
+            GraphRequest::GetTask { planner_id: planner_id.clone() },
+            GraphRequest::GetDetails { planner_id: planner_id.clone() },
+        ],
+        Action::DeleteLeft { planner_id, etag } => {
+            vec![GraphRequest::DeleteTask { planner_id: planner_id.clone(), etag: etag.clone() }]
         }
         Action::Delete { etag } => vec![GraphRequest::DeleteTask { planner_id, etag: etag.clone() }],
     }

@@ -50,6 +50,9 @@ pub struct Settings {
     pub send_deadline: Duration,
     /// How fast Graph is asked.
     pub rate: Rate,
+    /// Creates carry an id of ours, by which Graph's beta finds a task that was made before: the scenario under which
+    /// those ids are unique. `None` = creates of v1.0 without one.
+    pub external_id: Option<String>,
 }
 
 impl Default for Settings {
@@ -65,6 +68,7 @@ impl Default for Settings {
             concurrency: 4,
             send_deadline: Duration::from_secs(5),
             rate: Rate { start: 5.0, max: 200.0, burst: 40.0 },
+            external_id: None,
         }
     }
 }

@@ -7,9 +7,9 @@ use serde_json::Value as Json;
 use super::{Engine, task::Task};
 use crate::{
     etag,
-    lens::{self, Fields},
+    lens::{self, Field, Fields},
     plan::{self, Action, GONE_APART_MS, Problem},
-    state::{Gone, TaskState},
+    state::{Gone, Remote, TaskState},
     world::{Direction, Event, FoundUser, GraphOutcome, Local, World},
 };
 
@@ -23,6 +23,8 @@ pub(super) enum After {
 
 /// Refusals that may end by themselves are tried again after this long, then half as often each time, ms.
 const PARKED_MS: i64 = 15 * 60 * 1000;
+/// Refusals of the old task of a move count as answers that it is gone when they are so far apart, ms.
+const CLOSED_MS: i64 = 5 * 60 * 1000;
 /// Conflict answers in a row before a longer wait.
 const CONFLICTS: u32 = 5;
 /// The longest wait after a transient failure.
@@ -105,6 +107,13 @@ impl<W: World> Engine<W> {
                     after = later(after, next);
                 }
                 after
+            }
+            Action::GetLeft { .. } => {
+                let (task_part, details) = (classes.next(), classes.next());
+                self.read_left(task, task_part, details).await
+            }
+            Action::DeleteLeft { .. } => {
+                self.deleted_left(task, classes.next().unwrap_or(Class::Unknown)).await
             }
             Action::Delete { .. } => self.deleted(task, classes.next().unwrap_or(Class::Unknown)).await,
         }
@@ -229,15 +238,22 @@ impl<W: World> Engine<W> {
 
     async fn created(&self, task: &mut Task, class: Class) -> After {
         let Some(create) = task.state().create.clone() else { return After::Plan };
-        let now = self.world.now_ms();
         match class {
             Class::Applied(Some(body)) if body.get("id").and_then(Json::as_str).is_some() => {
                 let planner_id = body.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
                 let state = task.state();
+                let op = if state.planner_id.is_some() { "move" } else { "create" };
                 state.create = None;
                 state.attempts = 0;
-                plan::adopt(state, &plan::closest(&create, &body), &planner_id, &body, now);
-                if let Some(remote) = state.remote.as_mut() {
+                // With an id of ours it may be the task of an earlier send, which somebody has filled since.
+                let some = |name: &str| body.get(name).and_then(Json::as_i64).is_some_and(|count| count > 0);
+                let filled = body.get("hasDescription").and_then(Json::as_bool) == Some(true)
+                    || some("checklistItemCount")
+                    || some("referenceCount");
+                plan::adopt(state, &plan::closest(&create, &body), &planner_id, &body);
+                if filled {
+                    state.need_details = true;
+                } else if let Some(remote) = state.remote.as_mut() {
                     for (field, nothing) in plan::no_details() {
                         remote.fields.entry(field).or_insert(nothing);
                     }
@@ -245,7 +261,9 @@ impl<W: World> Engine<W> {
                 } else {
                     state.need_get = true;
                 }
-                task.op = "create";
+                task.op = op;
+                task.snapshot.absent_lists = 0;
+                task.snapshot.observed_etag = None;
                 task.posted = true;
                 task.uploaded = create.fields.keys().copied().collect();
                 task.shown = true;
@@ -255,7 +273,11 @@ impl<W: World> Engine<W> {
             }
             Class::Applied(_) | Class::Unknown => {
                 self.count("creates_of_unknown_outcome", 1);
-                After::Plan
+                if create.external_id.is_none() {
+                    return After::Plan;
+                }
+                task.state().attempts += 1;
+                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
             }
             Class::NotSent => {
                 task.state().create = None;
@@ -371,6 +393,63 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// The old task of one that was moved to another plan.
+    async fn read_left(&self, task: &mut Task, got_task: Option<Class>, got_details: Option<Class>) -> After {
+        let now = self.world.now_ms();
+        match (got_task, got_details) {
+            (Some(Class::Applied(Some(body))), Some(Class::Applied(Some(details)))) => {
+                let etag = |json: &Json| json.get("@odata.etag").and_then(Json::as_str).map(str::to_owned);
+                let fields = lens::planner::fields(&body, Some(&details));
+                let seen =
+                    etag(&body).map(|seen| Remote { etag: seen, details_etag: etag(&details), fields });
+                let state = task.state();
+                state.attempts = 0;
+                if let Some(leaving) = state.leaving.as_mut() {
+                    (leaving.seen, leaving.read_at, leaving.answers) = (seen, now, 0);
+                }
+                After::Plan
+            }
+            (Some(Class::Absent(403)), _) => {
+                // Its plan may be closed for a while.
+                count_left(task.state(), now, CLOSED_MS);
+                After::Wait(LONGEST)
+            }
+            (Some(Class::Absent(_)), _) => {
+                count_left(task.state(), now, GONE_APART_MS);
+                After::Plan
+            }
+            (Some(Class::Applied(_)), Some(Class::Absent(_)) | None) => {
+                self.unread(task, Class::Unknown).await
+            }
+            (Some(Class::Applied(_)), Some(other)) | (Some(other), _) => self.unread(task, other).await,
+            (None, _) => self.unread(task, Class::Unknown).await,
+        }
+    }
+
+    async fn deleted_left(&self, task: &mut Task, class: Class) -> After {
+        if let Some(leaving) = task.state().leaving.as_mut() {
+            leaving.seen = None;
+        }
+        match class {
+            Class::Applied(_) => {
+                task.state().leaving = None;
+                self.count("moves", 1);
+                After::Plan
+            }
+            Class::Conflict => After::Plan,
+            Class::Absent(_) => After::Wait(LONGEST),
+            Class::Throttled(retry_after) => self.pause_for(retry_after).await,
+            Class::Rejected(status, body) => {
+                self.reject(task, status, body.as_ref(), PARKED_MS);
+                After::Plan
+            }
+            Class::NotSent | Class::Unknown => {
+                task.state().attempts += 1;
+                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+            }
+        }
+    }
+
     async fn pause_for(&self, retry_after: Option<Duration>) -> After {
         self.throttled(retry_after).await;
         After::Wait(self.pause_left().unwrap_or(Duration::from_secs(1)))
@@ -427,6 +506,15 @@ fn count_gone(state: &mut TaskState, now: i64) {
         }
         Some(gone) => gone,
     });
+}
+
+/// One more answer that the old task of a move is not there.
+fn count_left(state: &mut TaskState, now: i64, apart: i64) {
+    let Some(leaving) = state.leaving.as_mut() else { return };
+    leaving.seen = None;
+    if leaving.answers == 0 || now - leaving.last >= apart {
+        (leaving.answers, leaving.last) = (leaving.answers + 1, now);
+    }
 }
 
 fn set_details(state: &mut TaskState, details: &Json) {

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use crate::{
     lens::{Document, Field, Value},
     plan::{self, Action, Problem, Step},
-    state::{Remote, TaskState, digest},
+    state::{Leaving, Remote, TaskState, digest},
     world::{
         Announce, Claim, Commit, Direction, Event, FoundUser, Local, Next, Notes, RemoteCopy, Snapshot,
         Unmapped,
@@ -108,6 +108,7 @@ impl Task {
     pub(super) fn pause(&mut self, wait: Duration) -> Commit {
         let state = self.snapshot.state.clone();
         let remote = self.remote_copy(&state);
+        let (leaving, left) = self.moved(Some(&state));
         let mut events = std::mem::take(&mut self.events);
         if !self.uploaded.is_empty() {
             events.push(self.synced_up(self.started));
@@ -123,6 +124,8 @@ impl Task {
             document: None,
             remote,
             unmap: None,
+            leaving,
+            left,
             clear_missed: false,
             clear_absent: self.shown,
             settled: Notes { retry: self.snapshot.notes.retry, guard: None },
@@ -154,14 +157,14 @@ impl Task {
         self.snapshot.state = stored;
         if import {
             let mut commit = self.pause(Duration::ZERO);
-            (commit.state, commit.remote) = (None, None);
+            (commit.state, commit.remote, commit.leaving) = (None, None, None);
             commit.next = Next::Done { hint: self.snapshot.hint };
             return commit;
         }
         if !settled {
             // Whose the held task is shows at the next look.
             let mut commit = self.pause(SOON);
-            commit.remote = None;
+            (commit.remote, commit.leaving) = (None, None);
             return commit;
         }
         let state = &mut self.snapshot.state;
@@ -223,7 +226,8 @@ impl Task {
                 ms: now - self.started,
             });
         }
-        if finished && (!self.uploaded.is_empty() || self.op == "create") && !step.forget {
+        let rests = matches!(step.action, Action::Finish | Action::Wait(_));
+        if rests && (!self.uploaded.is_empty() || matches!(self.op, "create" | "move")) && !step.forget {
             events.push(self.synced_up(now));
         }
         let next = match step.action {
@@ -232,6 +236,7 @@ impl Task {
             _ => Next::Hold,
         };
         let remote = if step.forget { None } else { self.remote_copy(&state) };
+        let (leaving, left) = self.moved((!step.forget).then_some(&state));
         let announce = step.write.as_ref().and_then(|write| match (&write.expected, &write.new) {
             (_, None) => Some(Announce::Deleted),
             (None, Some(_)) => Some(Announce::Created),
@@ -252,6 +257,8 @@ impl Task {
             document,
             remote,
             unmap,
+            leaving,
+            left,
             announce,
             // A document that came back meanwhile must not lose its Planner task.
             expect_absent: matches!(step.action, Action::Delete { .. }),
@@ -305,6 +312,17 @@ impl Task {
         if step.clear_absent {
             self.snapshot.absent_lists = 0;
         }
+    }
+
+    /// The task that begins to be left in this commit, and the one whose leaving ends in it.
+    fn moved(&self, state: Option<&TaskState>) -> (Option<String>, Option<Unmapped>) {
+        let (before, now) = (self.stored.leaving.as_ref(), state.and_then(|state| state.leaving.as_ref()));
+        let id = |leaving: Option<&Leaving>| leaving.map(|leaving| leaving.planner_id.clone());
+        if id(before) == id(now) {
+            return (None, None);
+        }
+        let left = before.map(|old| Unmapped { planner_id: old.planner_id.clone(), plan: old.plan.clone() });
+        (id(now), left)
     }
 
     /// Planner's copy for the caches, where it is not what was stored.

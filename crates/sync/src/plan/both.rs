@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Action, Context, Here, Problem, Step, conflict_event, fail, is_nothing, sendable::sendable};
+use super::{
+    Action, Context, Here, Problem, Step, conflict_event, create::UNREAD_WAIT, fail, is_nothing, leave,
+    sendable::sendable,
+};
 use crate::{
     lens::{self, Document, Field, Fields, SyncStamp, Value, same},
     merge::{Loser, Merged, merge},
-    state::{Remote, TaskState, fingerprint},
+    state::{Attempt, Remote, TaskState, fingerprint},
     world::{Event, LocalWrite, Snapshot},
 };
 
@@ -24,6 +27,7 @@ pub(super) fn merge_sides(
     mut state: TaskState,
     snapshot: &Snapshot,
     here: &Here,
+    earlier: Vec<Attempt>,
     context: &Context<'_>,
 ) -> Step {
     let Some(remote) = state.remote.clone() else {
@@ -31,6 +35,17 @@ pub(super) fn merge_sides(
     };
     let stamp = here.document.sync_stamp();
     let rev = stamp.as_ref().map(|stamp| stamp.rev.as_str());
+    let wanted = leave::wanted(&state, here, &remote, rev, context.now);
+    let synced = |plan: &String| context.plans.synced.contains(plan);
+    if context.plans.unread && wanted.as_ref().is_some_and(|plan| !synced(plan)) {
+        return Step::new(state, Action::Wait(UNREAD_WAIT));
+    }
+    let to = wanted.filter(synced);
+    if to.is_some()
+        && let Some(step) = leave::before(&state, snapshot, here, context)
+    {
+        return step;
+    }
     let mut target = Fields::new();
     let mut push = Fields::new();
     let mut downloaded = Vec::new();
@@ -83,6 +98,16 @@ pub(super) fn merge_sides(
             (value, conflict) = (remote_value.clone(), None);
         }
         if field == Field::Plan && !same(field, &value, &remote_value) {
+            if to.is_some() {
+                target.insert(field, value);
+                continue;
+            }
+            events.push(Event::Failed {
+                code: "plan_not_synced".to_owned(),
+                message:
+                    "the task stays in its plan: the one it was to move to is not synced (PLANNER_PLANS)"
+                        .to_owned(),
+            });
             conflict = Some(crate::merge::Conflict {
                 field,
                 kept: remote_value.clone(),
@@ -140,7 +165,21 @@ pub(super) fn merge_sides(
     step.write = write;
     step.downloaded = downloaded;
     step.clear_missed = snapshot.missed_sweeps > 0 || snapshot.delete_event;
+    if let Some(to) = to {
+        step.action = leave::begin(&mut step.state, snapshot, to, &target, earlier, context);
+        return step;
+    }
     step.action = push_action(&mut step.state, push, &remote, context);
+    if step.action == Action::Finish && step.state.leaving.is_some() {
+        if step.write.is_some() {
+            step.action = Action::Wait(Duration::ZERO);
+            return step;
+        }
+        let mut last = leave::finish(step.state.clone(), snapshot, Some(here), context);
+        last.events.splice(0..0, step.events);
+        last.clear_missed |= step.clear_missed;
+        return last;
+    }
     if names_missing && matches!(step.action, Action::Finish) {
         step.action = Action::Wait(NAMES_WAIT);
     }
@@ -276,7 +315,12 @@ fn local_write(
     Some(LocalWrite { expected: Some(here.bytes.clone()), new: Some(document) })
 }
 
-fn push_action(state: &mut TaskState, push: Fields, remote: &Remote, context: &Context<'_>) -> Action {
+pub(super) fn push_action(
+    state: &mut TaskState,
+    push: Fields,
+    remote: &Remote,
+    context: &Context<'_>,
+) -> Action {
     if push.is_empty() {
         return Action::Finish;
     }

@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::{Action, Context, Here, Problem, Step, fail, is_nothing, observe, sendable::sendable};
+use super::{Action, Context, Here, Problem, Step, fail, is_nothing, leave, observe, sendable::sendable};
 use crate::{
     lens::{self, Field, Fields, Value},
-    state::{Attempt, Create, Intent, TaskState},
+    state::{Attempt, Create, TaskState},
     world::Snapshot,
 };
 
 /// Prefix of the ids of imported tasks; the rest is Planner's id.
 pub const IMPORTED: &str = "planner-";
+/// Required in a creation source of ours (Graph beta, plannerExternalTaskSource).
+const EXTERNAL_SOURCE: &str = "#microsoft.graph.plannerExternalTaskSource";
 /// How long a task that names no synced plan waits while no plan is configured.
 const NO_PLANS_WAIT: Duration = Duration::from_secs(30);
 /// How long a task of an unknown plan waits while the plans of some group have not been read.
-const UNREAD_WAIT: Duration = Duration::from_secs(5);
+pub(super) const UNREAD_WAIT: Duration = Duration::from_secs(5);
 /// How soon a task that only the settings keep back is looked at again, ms.
 const SETTINGS_MS: i64 = 30_000;
 
@@ -75,12 +77,38 @@ pub(super) fn unmapped(
     if let Err(wrong) = lens::dates_in_order(&fields) {
         return fail(state, problem("dates_out_of_order", &wrong.to_string(), &here), context.now);
     }
-    let sendable = |(field, value)| (field, sendable(field, &value, &Value::Null).value);
-    let sent: Fields = fields.into_iter().filter(|(field, _)| !field.is_details()).map(sendable).collect();
-    let sent = lens::planner::stored_at(&sent, &context.plans.day_time);
-    let body = lens::planner::create_body(&sent);
-    state.create = Some(Create { plan, fields: sent, sent_at: context.now, unresolved: false, earlier });
+    let external_id = context.scenario.map(|_| external_id(&snapshot.id, state.dead_id.as_deref()));
+    let body = begin(&mut state, plan, fields, external_id, earlier, context);
     Step::new(state, Action::Create { body })
+}
+
+/// Notes that these values are being sent as a new task of `plan`; returns the body of the request.
+pub(super) fn begin(
+    state: &mut TaskState,
+    plan: String,
+    fields: Fields,
+    external_id: Option<String>,
+    earlier: Vec<Attempt>,
+    context: &Context<'_>,
+) -> Json {
+    let (later, sent): (Fields, Fields) = fields.into_iter().partition(|(field, _)| field.is_details());
+    let sendable = |(field, value)| (field, sendable(field, &value, &Value::Null).value);
+    let sent: Fields = sent.into_iter().map(sendable).collect();
+    let sent = lens::planner::stored_at(&sent, &context.plans.day_time);
+    let mut body = lens::planner::create_body(&sent);
+    if let (Some(scenario), Some(id)) = (context.scenario, &external_id) {
+        body["creationSource"] = json!({"@odata.type": EXTERNAL_SOURCE, "contextScenarioId": scenario,
+            "externalContextId": scenario, "externalObjectId": id, "displayLinkType": "none"});
+    }
+    state.created_with = later.into_iter().filter(|(_, value)| !is_nothing(value)).collect();
+    let sent_at = context.now;
+    state.create = Some(Create { plan, fields: sent, sent_at, unresolved: false, external_id, earlier });
+    body
+}
+
+/// The id of ours for a create. A task that takes the place of another one is a new one to Planner.
+pub(super) fn external_id(id: &str, former: Option<&str>) -> String {
+    former.map_or_else(|| id.to_owned(), |former| format!("{id}~{former}"))
 }
 
 fn problem(code: &str, message: &str, here: &Here) -> Problem {
@@ -137,14 +165,8 @@ pub(super) fn outside(
 }
 
 /// Makes `json` the Planner side of the task that was created by sending `sent`.
-///
-/// What the create could not carry is on its way too: it is no edit that would beat a deletion (sync.md F6).
-pub(crate) fn adopt(state: &mut TaskState, sent: &Fields, planner_id: &str, json: &Json, now: i64) {
-    for (field, value) in &state.current {
-        if field.is_details() && !is_nothing(value) {
-            state.intents.push(Intent { field: *field, value: value.clone(), at: now });
-        }
-    }
+pub(crate) fn adopt(state: &mut TaskState, sent: &Fields, planner_id: &str, json: &Json) {
+    leave::switch(state);
     state.planner_id = Some(planner_id.to_owned());
     state.base.clone_from(sent);
     state.dead_id = None;

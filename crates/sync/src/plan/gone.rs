@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Action, Context, FRESH_MS, GONE_APART_MS, Here, LISTS, Step, both::effective, millis, names,
+    Action, Context, FRESH_MS, GONE_APART_MS, Here, LISTS, Step, both::effective, leave, millis, names,
     sendable::sendable,
 };
 use crate::{
@@ -54,7 +54,7 @@ pub(super) fn check(
         };
         return Some(Step::new(state.clone(), action));
     }
-    Some(deleted_in_planner(state.clone(), here, context))
+    Some(deleted_in_planner(state.clone(), snapshot, here, context))
 }
 
 /// A document named a Planner task that is not there (any more): it is a new task.
@@ -67,7 +67,15 @@ fn disown(mut state: TaskState) -> Step {
 }
 
 /// Planner's side is gone for good.
-fn deleted_in_planner(state: TaskState, here: Option<&Here>, context: &Context<'_>) -> Step {
+fn deleted_in_planner(
+    state: TaskState,
+    snapshot: &Snapshot,
+    here: Option<&Here>,
+    context: &Context<'_>,
+) -> Step {
+    if state.leaving.is_some() {
+        return leave::finish(state, snapshot, here, context);
+    }
     let planner_id = state.planner_id.clone();
     let Some(here) = here else {
         let mut step = Step::new(state, Action::Finish).forget();
@@ -125,6 +133,9 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     if state.seen.is_none() && state.current.is_empty() {
         return write_from_planner(state, snapshot, context, false);
     }
+    if state.leaving.is_some() {
+        return leave::finish(state, snapshot, None, context);
+    }
     let unchanged = remote
         .fields
         .iter()
@@ -166,7 +177,7 @@ fn is_agreed(state: &TaskState, field: Field, value: &Value) -> bool {
 }
 
 /// Writes a document from Planner's copy: an import, or a task whose deleter had not seen its last edit.
-fn write_from_planner(
+pub(super) fn write_from_planner(
     mut state: TaskState,
     snapshot: &Snapshot,
     context: &Context<'_>,

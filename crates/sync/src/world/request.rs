@@ -26,6 +26,11 @@ pub enum GraphRequest {
     CreateTask {
         /// The task.
         body: Json,
+        /// The body holds what only Graph's beta takes.
+        beta: bool,
+        /// It must not be sent later than this, ms: whoever sends it looks at the clock last, with nothing to wait for
+        /// in between.
+        not_after: i64,
     },
     /// `PATCH /planner/tasks/{id}`
     PatchTask {

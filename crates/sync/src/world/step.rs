@@ -192,7 +192,7 @@ pub enum Event {
     Synced {
         /// Which way.
         direction: Direction,
-        /// The operation (`create`, `update`, `import`, `restore`).
+        /// The operation (`create`, `move`, `update`, `import`, `restore`).
         op: &'static str,
         /// Names of the fields that went.
         fields: Vec<&'static str>,
@@ -272,6 +272,11 @@ pub struct Commit {
     pub remote: Option<RemoteCopy>,
     /// The mapping that ends here.
     pub unmap: Option<Unmapped>,
+    /// The task was made again in another plan: this Planner id, its old one, is nobody's document from now on, and
+    /// not to be imported either.
+    pub leaving: Option<String>,
+    /// That old task is gone: the mapping that kept it from being imported ends.
+    pub left: Option<Unmapped>,
     /// The document is there, or its absence is dealt with: missed sweeps and delete events are settled.
     pub clear_missed: bool,
     /// Planner showed the task, or its absence is dealt with: absent lists are settled.

@@ -13,6 +13,8 @@ enum Change {
     Progress,
     Assignees,
     Checklist,
+    /// The plan that it is in.
+    Plan,
 }
 
 /// How an agent writes.
@@ -68,6 +70,7 @@ pub fn act(sim: &mut Sim, end: i64) {
                 6..=9 => Change::Progress,
                 10..=13 => Change::Assignees,
                 14..=18 => Change::Checklist,
+                19 => Change::Plan,
                 _ => Change::Text(usize::try_from(sim.rng.below(TEXTS.len() as u64)).expect("an index")),
             };
             let think = if sim.rng.chance(5_000) { sim.rng.ms(20_000) } else { 0 };
@@ -100,6 +103,12 @@ fn edit(sim: &mut Sim, id: &str, read: &Json, change: Change, habit: Habit) {
             put(sim, &mut doc, &["due_date", "dueDate"], day.into(), true);
         }
         Change::Assignees => assign(sim, &mut doc, &lineage),
+        Change::Plan => {
+            let plan = *sim.rng.pick(&PLANS).expect("a plan");
+            sim.note("agent moves", |_| format!("{id} {plan}"));
+            sim.oracle.excuse(values(Some(read), TEXTS[1].documents));
+            put(sim, &mut doc, &["plan_id", "planId"], plan.into(), false);
+        }
         Change::Checklist => check(sim, &mut doc, &lineage),
     }
     if habit.strips {

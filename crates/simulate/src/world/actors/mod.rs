@@ -118,6 +118,17 @@ impl Actors {
         }
     }
 
+    /// Whether Planner holds the task a second time: it was moved to another plan.
+    pub fn has_another<'a>(&self, planner_id: &str, mut live: impl Iterator<Item = &'a String>) -> bool {
+        let of = self.lineages.get(planner_id);
+        live.any(|id| id != planner_id && self.lineages.get(id) == of)
+    }
+
+    /// Whether a person deleted the task: perhaps the new one of a task that was being moved.
+    pub fn person_deleted(&self, planner_id: &str) -> bool {
+        self.lineages.get(planner_id).is_some_and(|of| self.by_people.contains(of))
+    }
+
     pub fn may_delete_in_planner(&self, planner_id: &str) -> bool {
         self.lineages.get(planner_id).is_some_and(|lineage| self.by_agents.contains(lineage))
     }

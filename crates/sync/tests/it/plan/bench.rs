@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use annika_sync::{
     lens::{self, Document, Field, Fields, Names, project_with},
     plan::{Action, Context, Step, observe, plan},
-    state::{Gone, TaskState},
+    state::{Gone, Remote, TaskState},
     world::{Event, Local, OpenCreate, Plans, Snapshot},
 };
 use serde_json::{Value as Json, json};
@@ -41,6 +41,7 @@ pub struct Bench {
     pub directory: BTreeMap<String, String>,
     pub lookups: u32,
     pub clean_since: BTreeMap<String, i64>,
+    pub scenario: Option<String>,
     pub events: Vec<Event>,
     pub document_writes: u32,
     pub graph_writes: u32,
@@ -72,6 +73,7 @@ impl Bench {
             directory: BTreeMap::new(),
             lookups: 0,
             clean_since: BTreeMap::new(),
+            scenario: None,
             events: Vec::new(),
             document_writes: 0,
             graph_writes: 0,
@@ -202,7 +204,12 @@ impl Bench {
     /// One decision, stored.
     pub fn step(&mut self) -> Step {
         self.revs += 1;
-        let context = Context { now: self.now, rev: format!("rev-{}", self.revs), plans: &self.plans };
+        let context = Context {
+            now: self.now,
+            rev: format!("rev-{}", self.revs),
+            plans: &self.plans,
+            scenario: self.scenario.as_deref(),
+        };
         let step = plan(&self.snapshot(), &context);
         if let Some(write) = &step.write {
             assert_eq!(write.expected, self.doc, "the write expects what was read");
@@ -278,6 +285,30 @@ impl Bench {
                     self.state.intents.retain(|intent| !changes.contains_key(&intent.field));
                 }
                 self.state.need_get = true;
+            }
+            Action::GetLeft { planner_id } => {
+                let now = self.now;
+                let Some(leaving) = self.state.leaving.as_mut() else { return };
+                match (self.planner.get(planner_id), self.planner.details(planner_id)) {
+                    (Some(json), Some(details)) => {
+                        let etag = json["@odata.etag"].as_str().unwrap_or_default().to_owned();
+                        let fields = lens::planner::fields(&json, Some(&details));
+                        leaving.seen = Some(Remote { etag, details_etag: None, fields });
+                        leaving.read_at = now;
+                    }
+                    _ => (leaving.answers, leaving.last) = (leaving.answers + 1, now),
+                }
+            }
+            Action::DeleteLeft { planner_id, etag } => {
+                self.graph_writes += 1;
+                match self.planner.delete(planner_id, etag, self.now) {
+                    Ok(()) => self.state.leaving = None,
+                    Err(_) => {
+                        if let Some(leaving) = self.state.leaving.as_mut() {
+                            leaving.seen = None;
+                        }
+                    }
+                }
             }
             Action::Delete { etag } => {
                 self.graph_writes += 1;

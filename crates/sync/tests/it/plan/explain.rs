@@ -9,7 +9,7 @@ use serde_json::json;
 use super::bench::Bench;
 
 fn explained(bench: &Bench) -> Explanation {
-    let context = Context { now: bench.now, rev: "explained".into(), plans: &bench.plans };
+    let context = Context { now: bench.now, rev: "explained".into(), plans: &bench.plans, scenario: None };
     explain(&bench.snapshot(), &context)
 }
 
