@@ -2,7 +2,7 @@
 
 use annika::{
     app::App,
-    cli::{Cli, Command},
+    cli::{Cli, Command, sync},
     clock::{SystemClock, SystemRng},
     config::{Settings, TelemetrySettings},
     doctor,
@@ -13,16 +13,24 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    run(Cli::parse().command.unwrap_or(Command::Serve)).unwrap_or_else(|error| {
+    let command = Cli::parse().command.unwrap_or(Command::Serve);
+    // A command without an answer says so with a code of its own.
+    let failed = if command.is_for_people() { ExitCode::from(2) } else { ExitCode::FAILURE };
+    run(command).unwrap_or_else(|error| {
         tracing::error!(code = "start_failed", "annika could not start: {error:#}");
-        ExitCode::FAILURE
+        failed
     })
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     let settings = Settings::from_env();
     let logs = settings.as_ref().map(|settings| settings.telemetry.clone());
-    telemetry::start(&logs.unwrap_or_else(|_| TelemetrySettings::default()))?;
+    let logs = logs.unwrap_or_else(|_| TelemetrySettings::default());
+    if command.is_for_people() {
+        telemetry::start_beside_answers(&logs)?;
+    } else {
+        telemetry::start(&logs)?;
+    }
     let settings = settings?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
@@ -30,6 +38,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Serve => Ok(ExitCode::from(serve(app).await?.exit_code())),
             Command::Doctor => Ok(doctor::run(&app).await),
+            Command::Sync(args) => Ok(sync::run(&app, &args).await),
         }
     });
     // What did not end within the drain ends with the process.

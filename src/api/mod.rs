@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub use openapi::{OpenApiText, operations};
+pub use sync::status::shown as sync_status;
 
 /// What handlers need. Cheap to clone.
 #[derive(Debug, Clone)]

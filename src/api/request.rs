@@ -45,6 +45,24 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
     }
 }
 
+/// A JSON body, read into `T`.
+pub(super) struct ReadJson<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ReadJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = JsonBytes::from_request(request, state).await?.0;
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Self(value)),
+            Err(error) if error.is_data() => {
+                Err(Problem::invalid_field("body", "type", &format!("is not what is expected: {error}")))
+            }
+            Err(_) => Err(Problem::bad_request("body_not_json", "the body must be a JSON object")),
+        }
+    }
+}
+
 /// The id in the path, decoded.
 pub(super) struct TaskId(pub String);
 

@@ -141,6 +141,24 @@ pub struct Published {
     pub throttle_ratio: f64,
     /// Lists by plan.
     pub lists: std::collections::BTreeMap<String, Listed>,
+    /// How far a rebuild has come, while one runs.
+    pub rebuild: Option<Rebuild>,
+}
+
+/// How far a rebuild has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rebuild {
+    /// Documents that were read for their Planner ids.
+    pub documents: u64,
+    /// Documents whose Planner task is theirs again.
+    pub claimed: u64,
+    /// Every document was read.
+    pub documents_done: bool,
+    /// Plans that the current round has listed.
+    pub plans_listed: usize,
+    /// Complete rounds of lists, of two.
+    pub rounds: u32,
 }
 
 /// A histogram of durations as it is published.

@@ -26,8 +26,11 @@ mod world;
 pub use epoch::rebuild;
 pub use failed::{Retry, retry_failed};
 pub use guard::{Guarded, guarded, release};
-pub use health::{Depths, Lag, Listed, Published};
-pub use inspect::{Backlog, Explained, InspectError, Overview, PlanView, Record, Records, Schedule};
+pub use health::{Depths, Lag, Listed, Published, Rebuild};
+pub use inspect::{
+    Backlog, Explained, Guard, InspectError, Overview, PlanView, RebuildPhase, RebuildState, Record, Records,
+    Schedule,
+};
 pub use plans::PlanSources;
 pub use run::{Planner, Status};
 pub use scripts::{

@@ -331,6 +331,20 @@ impl Planner {
         self.inner.tracker.wait().await;
     }
 
+    /// One cycle here and now, for a person at a command line; `false` = another process has the sync.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn once(&self) -> Result<bool, annika_sync::world::StoreError> {
+        let Some(_running) = Running::begin(&self.inner) else { return Ok(false) };
+        self.inner.engine.run_once(BUDGET).await
+    }
+
+    /// What the engine of this process did so far.
+    pub fn report(&self) -> annika_sync::world::Report {
+        self.inner.engine.report()
+    }
+
     pub(super) fn world(&self) -> &PlannerWorld {
         self.inner.engine.world()
     }

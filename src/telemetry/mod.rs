@@ -25,6 +25,19 @@ pub fn start(settings: &TelemetrySettings) -> Result<(), tracing::dispatcher::Se
     Ok(())
 }
 
+/// Starts logging to stderr for a command whose answer is on stdout: errors only, unless `settings` names another
+/// filter than the usual one.
+///
+/// # Errors
+/// When logging was started before.
+pub fn start_beside_answers(
+    settings: &TelemetrySettings,
+) -> Result<(), tracing::dispatcher::SetGlobalDefaultError> {
+    let usual = *settings == TelemetrySettings::default();
+    let settings = if usual { TelemetrySettings { filter: "error".to_owned() } } else { settings.clone() };
+    tracing::subscriber::set_global_default(subscriber(&settings, MaskedLines::new(std::io::stderr)))
+}
+
 /// A subscriber that writes JSON lines to `writer`.
 pub fn subscriber<W>(
     settings: &TelemetrySettings,

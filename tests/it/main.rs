@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run against real processes in real time")]
 
 mod api;
+mod cli;
 mod docs;
 mod entra;
 mod fake;

@@ -1,8 +1,9 @@
 //! `/api/sync/…`: what operators see of the sync, and what they ask of it.
 
+pub(super) mod actions;
 pub(super) mod explain;
 pub(super) mod records;
-pub(super) mod status;
+pub(crate) mod status;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;

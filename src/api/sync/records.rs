@@ -111,3 +111,23 @@ pub(crate) async fn log(
     let (cursor, limit) = query.0.read()?;
     Ok(Json(state.planner.log(cursor.as_deref(), limit).await?.into()))
 }
+
+/// Which tasks were deleted and can be brought back?
+///
+/// Newest first; `POST /api/sync/restore/{id}` brings one back. `direction` says where the deletion came from, once
+/// it has reached both sides: `up` = an agent, `down` = a person in Planner.
+#[utoipa::path(get, path = "/api/sync/tombs", tag = "sync", operation_id = "sync_tombs", params(PageQuery),
+    responses(
+        (status = 200, description = "A page", body = RecordPage, example = json!({"entries": [{
+            "id": "agent-task-1", "deleted_at": "2026-11-25T10:15:30.123Z", "title": "Review the plan",
+            "planner_id": "01gzSlKkIUSUl6DF_EilrmQAKDhh", "direction": "down"}], "cursor": null})),
+        (status = 400, description = "The cursor belongs to another list", body = ProblemBody<'_>, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not answer", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn tombs(
+    State(state): State<ApiState>,
+    query: ReadQuery<PageQuery>,
+) -> Result<Json<RecordPage>, Problem> {
+    let (cursor, limit) = query.0.read()?;
+    Ok(Json(state.planner.deleted(cursor.as_deref(), limit).await?.into()))
+}

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The overview as JSON: reasons are objects, as in readiness.
-pub(crate) fn shown(overview: &Overview) -> Value {
+pub fn shown(overview: &Overview) -> Value {
     let mut value = serde_json::to_value(overview).unwrap_or_default();
     let reasons = overview.reasons.iter().map(|(code, detail)| json!({"code": code, "detail": detail}));
     value["reasons"] = reasons.collect();
@@ -41,6 +41,8 @@ pub(crate) fn shown(overview: &Overview) -> Value {
             "upload_lag": {"count": 40, "sum_ms": 9200, "p50_ms": 250, "p99_ms": 1000, "buckets": [[100, 2], [250, 31]]},
             "download_lag": {"count": 12, "sum_ms": 1900, "p50_ms": 250, "p99_ms": 250, "buckets": [[100, 3], [250, 12]]},
             "graph_requests_per_synced_change": 1.02,
+            "guard": {"planner": {"held": 0, "since_ms": null, "recent": 2}, "redis": {"held": 0, "since_ms": null, "recent": 0}},
+            "rebuild": null,
             "counters": {"uploads": 40, "downloads": 12, "polls": 240, "sweeps": 240, "conflicts": 4, "losers_logged": 4}
         })),
         (status = 503, description = "Redis does not answer", body = ProblemBody<'_>, content_type = "application/problem+json"),

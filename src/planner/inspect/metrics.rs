@@ -25,6 +25,21 @@ impl Overview {
         text.gauge("open_creates", "Creates whose outcome is not known.", backlog.open_creates);
         text.gauge("orphans_held", "Planner tasks held for an open create.", backlog.orphans_held);
         text.gauge("conflicts_kept", "Values in the conflict stream.", backlog.conflicts_kept);
+        text.gauge(
+            "deletions_held_planner",
+            "Deletions in Planner that wait for a person.",
+            self.guard.planner.held,
+        );
+        text.gauge(
+            "deletions_held_redis",
+            "Deletions of documents that wait for a person.",
+            self.guard.redis.held,
+        );
+        text.gauge(
+            "rebuilding",
+            "1 while the sync's memory is built anew.",
+            u64::from(self.rebuild.is_some()),
+        );
         text.gauge("throttle_ratio", "429 answers by sub-requests, five minutes.", self.throttle_ratio);
         let optional = [
             (

@@ -4,10 +4,12 @@
 
 mod metrics;
 mod overview;
+mod rebuild;
 mod records;
 mod task;
 
-pub use overview::{Backlog, Overview, PlanView};
+pub use overview::{Backlog, Guard, Overview, PlanView};
+pub use rebuild::{RebuildPhase, RebuildState};
 pub use records::{Record, Records};
 pub use task::{Explained, Schedule};
 

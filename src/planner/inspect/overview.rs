@@ -10,7 +10,8 @@ use crate::{
     planner::{
         Planner,
         commit::iso,
-        health::{self, Lag, Published},
+        guard::Guarded,
+        health::{self, Lag, Published, Rebuild},
     },
     store::{StoreError, command, read},
 };
@@ -46,8 +47,21 @@ pub struct Overview {
     pub download_lag: Lag,
     /// Requests to Graph for one task whose content went up.
     pub graph_requests_per_synced_change: Option<f64>,
+    /// Deletions that wait for a person, by side.
+    pub guard: Guard,
+    /// How far a rebuild has come, while one runs.
+    pub rebuild: Option<Rebuild>,
     /// Counters since the process that published began.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// Deletions that wait for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Guard {
+    /// In Planner, of tasks whose documents vanished.
+    pub planner: Guarded,
+    /// Of documents, of tasks that vanished from Planner.
+    pub redis: Guarded,
 }
 
 /// What waits.
@@ -96,7 +110,7 @@ pub struct PlanView {
 const OWN_FORM: [&str; 4] = ["missing", "details_cursor", "begun_at", "total"];
 
 impl Planner {
-    /// The overview. Two round trips.
+    /// The overview. A handful of round trips, however many tasks there are.
     ///
     /// # Errors
     /// When Redis does not answer.
@@ -112,6 +126,8 @@ impl Planner {
         backlog.failed = status.depths.failed;
         backlog.known_tasks = status.depths.known;
         backlog.discovery_bound_seconds = status.discovery_bound_s;
+        let [(_, planner), (_, redis)] = self.guarded().await?;
+        let guard = Guard { planner, redis };
         let status_word = match (silent, status.reasons.is_empty()) {
             (true, _) => "silent",
             (false, true) => "healthy",
@@ -132,6 +148,8 @@ impl Planner {
             upload_lag: published.upload_lag,
             download_lag: published.download_lag,
             graph_requests_per_synced_change: published.graph_requests_per_synced_change,
+            guard,
+            rebuild: published.rebuild,
             counters: published.counters,
         })
     }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::InspectError;
 use crate::{
     keys,
-    planner::Planner,
+    planner::{Planner, commit::iso},
     store::{StoreError, command},
 };
 
@@ -15,6 +15,8 @@ use crate::{
 const LARGEST_PAGE: usize = 200;
 /// How many entries are looked at to find where the last page ended.
 const SEARCHED: usize = 1_000;
+/// No list has so many entries.
+const FURTHEST: usize = 10_000_000;
 
 /// One entry: its members.
 pub type Record = Map<String, Json>;
@@ -67,6 +69,30 @@ impl Planner {
             .map(|(_, members)| members.into_iter().map(|(name, text)| member(name, text)).collect())
             .collect();
         Ok(Records { entries, cursor })
+    }
+
+    /// Deleted tasks that can be brought back, newest first. A deletion between two pages may show one twice.
+    ///
+    /// # Errors
+    /// As [`Planner::failed`].
+    pub async fn deleted(&self, cursor: Option<&str>, limit: usize) -> Result<Records, InspectError> {
+        let limit = limit.clamp(1, LARGEST_PAGE);
+        let offset = cursor.map_or(Ok(0), |cursor| cursor.parse().map_err(|_| InspectError::BadCursor))?;
+        if offset > FURTHEST {
+            return Err(InspectError::BadCursor);
+        }
+        let page = self.tombs(offset, limit).await?;
+        let entries = page.tombs.into_iter().map(|tomb| {
+            let members = [
+                ("id", Json::from(tomb.id)),
+                ("deleted_at", Json::from(iso(tomb.deleted_at_ms))),
+                ("title", Json::from(tomb.title)),
+                ("planner_id", Json::from(tomb.planner_id)),
+                ("direction", Json::from(tomb.direction)),
+            ];
+            members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        });
+        Ok(Records { entries: entries.collect(), cursor: page.next.map(|next| next.to_string()) })
     }
 
     async fn list_page(
@@ -140,7 +166,7 @@ fn encode(index: usize, last: &[u8]) -> String {
 fn decode(cursor: &str) -> Result<(usize, String), InspectError> {
     let (index, digest) = cursor.split_once('.').ok_or(InspectError::BadCursor)?;
     let index = index.parse().map_err(|_| InspectError::BadCursor)?;
-    if digest.len() != 12 || index > 10_000_000 {
+    if digest.len() != 12 || index > FURTHEST {
         return Err(InspectError::BadCursor);
     }
     Ok((index, digest.to_owned()))

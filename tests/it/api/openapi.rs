@@ -31,10 +31,15 @@ fn the_table_of_routes_is_this() {
     /api/sync/conflicts GET
     /api/sync/explain/{id} GET
     /api/sync/failed GET
+    /api/sync/failed/retry POST
+    /api/sync/guard/release POST
     /api/sync/log GET
     /api/sync/metrics GET
     /api/sync/poll POST
+    /api/sync/rebuild POST
+    /api/sync/restore/{id} POST
     /api/sync/status GET
+    /api/sync/tombs GET
     /api/tasks GET
     /api/tasks POST
     /api/tasks/{id} DELETE

@@ -1,5 +1,7 @@
 //! `/api/sync/…`: what operators see.
 
+mod actions;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use annika::keys;

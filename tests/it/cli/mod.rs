@@ -1,0 +1,171 @@
+//! `annika sync …` as a process: what it prints, and how it exits.
+
+use std::process::{Command, Output};
+
+use annika::keys;
+use annika_devkit::{
+    graph::seed,
+    redis_server::{RedisOptions, RedisServer},
+};
+use redis::{AsyncCommands, aio::MultiplexedConnection};
+use serde_json::{Value, json};
+
+use crate::process::Rig;
+
+struct Shell {
+    env: Vec<(String, String)>,
+    _server: Option<RedisServer>,
+}
+
+impl Shell {
+    async fn start() -> (Self, MultiplexedConnection) {
+        let server = RedisServer::start(RedisOptions::default()).await.unwrap();
+        let redis = server.connect().await.unwrap();
+        (Self { env: vec![("REDIS_URL".into(), server.url())], _server: Some(server) }, redis)
+    }
+
+    /// Runs `annika` with these words; blocks, as a shell does.
+    fn output(&self, line: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_annika"));
+        command.args(line.split(' ')).env_clear().envs(self.env.iter().cloned());
+        command.output().unwrap()
+    }
+
+    /// Exit code and stdout; stderr must be empty.
+    fn run(&self, line: &str) -> (i32, String) {
+        let output = self.output(line);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.is_empty(), "{line}: {stderr}");
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn json(&self, line: &str) -> (i32, Value) {
+        let (code, text) = self.run(&format!("{line} --json"));
+        (code, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}")))
+    }
+}
+
+#[tokio::test]
+async fn the_status_is_a_table_or_json_and_exits_1_where_not_all_is_well() {
+    let (shell, mut redis) = Shell::start().await;
+    let () = redis.set(keys::config_default_plan_id(), "the-plan").await.unwrap();
+    let (code, text) = shell.run("sync status");
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.starts_with("status     silent\n")
+            && text.contains("engine_silent")
+            && text.contains("the-plan"),
+        "{text}"
+    );
+    let (code, json) = shell.json("sync status");
+    assert_eq!((code, json["status"].as_str()), (1, Some("silent")));
+    assert!(json["reasons"][0]["code"].is_string(), "as over HTTP: {json}");
+}
+
+#[tokio::test]
+async fn without_redis_there_is_no_answer_and_the_code_says_so() {
+    let shell = Shell { env: vec![("REDIS_URL".into(), "redis://127.0.0.1:1".into())], _server: None };
+    let output = shell.output("sync failed");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("redis_unavailable: "), "{output:?}");
+    let output = shell.output("sync failed --json");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["code"], "redis_unavailable");
+    let bad = Shell { env: vec![("REDIS_URL".into(), "http://x".into())], _server: None };
+    assert_eq!(bad.output("sync status").status.code(), Some(2), "settings that are not valid");
+    assert_eq!(shell.output("sync nonsense").status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn lists_are_tables_and_a_failed_task_is_explained_and_tried_again() {
+    let (shell, mut redis) = Shell::start().await;
+    assert_eq!(shell.run("sync failed"), (0, "None.\n".to_owned()));
+    for n in 0..3 {
+        let id = format!("t{n}");
+        let entry =
+            json!({"op": "create", "task_id": id, "code": "title_missing", "error": "a task needs a title"})
+                .to_string();
+        let () = redis.rpush(keys::sync_failed(), &entry).await.unwrap();
+        let () = redis.hset(keys::sync_state(&id), "failed", &entry).await.unwrap();
+    }
+    let (code, text) = shell.run("sync failed --limit 2");
+    assert_eq!(code, 0);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[0].starts_with("task_id  op      code")
+            && lines[1].starts_with("t0       create  title_missing"),
+        "{text}"
+    );
+    let cursor = lines.last().unwrap().strip_prefix("more: --cursor ").expect("another page");
+    let (_, rest) = shell.json(&format!("sync failed --cursor {cursor}"));
+    assert_eq!((rest["entries"][0]["task_id"].as_str(), rest["cursor"].is_null()), (Some("t2"), true));
+    let output = shell.output("sync failed --cursor nonsense");
+    assert_eq!(output.status.code(), Some(1));
+
+    assert_eq!(shell.json("sync retry t0 t1"), (0, json!({"tasks": 2})));
+    assert_eq!(shell.json("sync retry t0 nobody").0, 1, "one of them is in no list");
+    assert_eq!(shell.json("sync retry --all"), (0, json!({"tasks": 3})));
+
+    let () = redis.set(keys::task("t0"), r#"{"id":"t0","title":"Review"}"#).await.unwrap();
+    let (code, text) = shell.run("sync explain t0");
+    assert_eq!(code, 0);
+    assert!(
+        text.contains("document   present") && text.contains("next       wait") && text.contains("Review"),
+        "{text}"
+    );
+    let output = shell.output("sync explain nobody");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("task_not_found"));
+}
+
+#[tokio::test]
+async fn a_deleted_task_comes_back_and_held_deletions_are_confirmed() {
+    let (shell, mut redis) = Shell::start().await;
+    assert_eq!(shell.json("sync restore t"), (1, json!({"status": "unknown"})));
+    let () = redis.set(keys::sync_tomb("t"), r#"{"id":"t","title":"Review"}"#).await.unwrap();
+    let () = redis.zadd(keys::sync_tombs(), "t", 1_764_064_800_000_i64).await.unwrap();
+    assert!(shell.run("sync tombs").1.contains("2025-11-25T10:00:00Z  t"), "{}", shell.run("sync tombs").1);
+    assert_eq!(shell.json("sync restore t"), (0, json!({"status": "restored"})));
+    assert_eq!(shell.json("sync restore t"), (0, json!({"status": "already_there"})));
+    let text: String = redis.get(keys::task("t")).await.unwrap();
+    assert!(text.contains("Review"));
+
+    let () = redis.zadd(keys::sync_guard_held("up"), "t", 1_764_064_800_000_i64).await.unwrap();
+    assert_eq!(shell.json("sync release redis"), (0, json!({"tasks": 0})));
+    assert_eq!(shell.json("sync release planner"), (0, json!({"tasks": 1})));
+}
+
+#[tokio::test]
+async fn a_rebuild_is_asked_for_and_without_an_engine_says_that_none_runs() {
+    let (shell, mut redis) = Shell::start().await;
+    let () = redis.set(keys::sync_epoch(), "an epoch").await.unwrap();
+    assert_eq!(shell.json("sync rebuild --no-wait"), (0, json!({"status": "accepted"})));
+    assert!(!redis.exists::<_, bool>(keys::sync_epoch()).await.unwrap());
+    let (code, json) = shell.json("sync rebuild");
+    assert_eq!((code, json["status"].as_str()), (1, Some("no_engine")));
+}
+
+#[tokio::test]
+async fn one_cycle_runs_here_and_now_unless_another_process_has_the_sync() {
+    let rig = Rig::start_with(|options| options.host.timers = false).await;
+    let mut env: Vec<(String, String)> =
+        rig.stack.graph.environment(true).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    env.push(("AZURE_CLIENT_ID".into(), rig.stack.graph.client_id()));
+    env.push(("REDIS_URL".into(), rig.stack.redis_url().to_owned()));
+    env.push(("PLANNER_PLANS".into(), seed::PLAN.into()));
+    let shell = Shell { env, _server: None };
+    rig.create("t", "by one cycle").await;
+    let run =
+        |line: &'static str, shell: Shell| tokio::task::spawn_blocking(move || (shell.json(line), shell));
+    let ((code, json), shell) = run("sync once", shell).await.unwrap();
+    assert_eq!((code, json["status"].as_str()), (0, Some("done")), "{json}");
+    assert!(json["counters"]["uploads"].as_u64() >= Some(1), "{json}");
+    assert_eq!(rig.titled("by one cycle").len(), 1);
+    let ((_, explained), shell) = run("sync explain t", shell).await.unwrap();
+    assert_eq!(explained["next"]["action"], "nothing", "{explained}");
+
+    let () = rig.redis.clone().set(keys::sync_lock("engine"), "another").await.unwrap();
+    let ((code, json), _) = run("sync once", shell).await.unwrap();
+    assert_eq!((code, json["status"].as_str()), (1, Some("runs_elsewhere")));
+}
