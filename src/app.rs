@@ -72,7 +72,8 @@ impl App {
             PlanSources::new(settings.planner.plans.clone()).with_day_time(settings.planner.due_time.clone()),
             settings.entra.application_id().map(str::to_owned),
             settings.planner.replicas,
-        )?;
+        )?
+        .with_completed_ttl(settings.planner.completed_ttl_days);
         let engine = engine_settings(&settings);
         let planner = Planner::new(world, engine, settings.planner.poll_mode, clock.clone(), drain.clone());
         Ok(Self {

@@ -27,6 +27,9 @@ pub struct PlannerSettings {
     pub lease: Duration,
     /// How long a claimed task is its engine's. Read from `PLANNER_TASK_LEASE_SECONDS`, 2 to 60, default 60.
     pub task_lease: Duration,
+    /// After how many days a completed task leaves Redis, counted from its completion or last change; Planner keeps
+    /// it. Read from `TASKS_COMPLETED_TTL_DAYS`; not set or 0 = never.
+    pub completed_ttl_days: Option<u32>,
 }
 
 /// One entry of `PLANNER_PLANS`.
@@ -84,7 +87,15 @@ impl PlannerSettings {
         });
         let lease = Self::seconds(reader, "PLANNER_LEASE_SECONDS", 1..=15, 14);
         let task_lease = Self::seconds(reader, "PLANNER_TASK_LEASE_SECONDS", 2..=60, 60);
-        Self { plans, poll_schedule, poll_mode, due_time, replicas, lease, task_lease }
+        let completed_ttl_days = reader.text("TASKS_COMPLETED_TTL_DAYS").and_then(|text| {
+            let days = text.trim().parse::<u32>().ok().filter(|days| *days <= 36_500);
+            if days.is_none() {
+                reader
+                    .reject("TASKS_COMPLETED_TTL_DAYS", "must be a whole number of days, 0 (never) to 36500");
+            }
+            days.filter(|days| *days > 0)
+        });
+        Self { plans, poll_schedule, poll_mode, due_time, replicas, lease, task_lease, completed_ttl_days }
     }
 
     fn seconds(

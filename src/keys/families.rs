@@ -182,6 +182,9 @@ private {
     SYNC_INDEX sync_index() = "annika:sync:index",
         Hash Fields, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
         "The digest of each known task as the sweep last saw it.";
+    SYNC_AGING sync_aging() = "annika:sync:aging",
+        Hash Fields, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
+        "Since when each completed task has been as it is, in ms, with its digest; where completed tasks leave Redis.";
     SYNC_RMAP sync_rmap(planner_id) = "annika:sync:rmap:{planner_id}",
         String Text, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
         "Which task a Planner task is, as the engine uses it.";

@@ -60,6 +60,9 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
     if commit.clear_absent {
         clear.push("absent");
     }
+    if matches!(&commit.state, Some(state) if !state.expires) {
+        clear.push("aged");
+    }
     if commit.settled.retry {
         clear.push("retry");
     }

@@ -43,11 +43,11 @@ pub(super) async fn depths(store: &Store) -> Result<Depths, StoreError> {
 
 /// Publishes the engine's report under `annika:sync:health`, for five minutes.
 ///
-/// `losers_logged` is how many values this process wrote to the conflict stream.
+/// `own` are counters that the engine does not know.
 pub(super) async fn publish(
     store: &Store,
     report: &Report,
-    losers_logged: u64,
+    own: &[(&'static str, u64)],
     now: i64,
 ) -> Result<(), StoreError> {
     let depths = depths(store).await?;
@@ -65,7 +65,7 @@ pub(super) async fn publish(
         "last_successful_sync": report.last_poll.map(iso),
         "last_sweep": report.last_sweep.map(iso),
         "graph_down_since": report.graph_down_since.map(iso),
-        "counters": counters(report, losers_logged),
+        "counters": counters(report, own),
         "graph_requests_per_synced_change": per_change(report),
         "upload_lag": histogram(&report.upload_lag),
         "download_lag": histogram(&report.download_lag),
@@ -81,9 +81,9 @@ pub(super) async fn publish(
     store.command::<Value>(&set).await.map(|_| ())
 }
 
-fn counters(report: &Report, losers_logged: u64) -> std::collections::BTreeMap<&'static str, u64> {
+fn counters(report: &Report, own: &[(&'static str, u64)]) -> std::collections::BTreeMap<&'static str, u64> {
     let mut counters = report.counters.clone();
-    counters.insert("losers_logged", losers_logged);
+    counters.extend(own.iter().copied());
     counters
 }
 

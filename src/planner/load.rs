@@ -29,7 +29,7 @@ pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snaps
         commands.push(command("PTTL", &keys::task(id)));
         let mut state = command("HMGET", &keys::sync_state(id));
         state.arg(&["record", "hint", "del", "miss", "absent", "recheck", "seen_etag", "retry", "guard"]);
-        state.arg("marked_at");
+        state.arg(&["marked_at", "aged"]);
         commands.push(state);
     }
     let mut replies = store.pipeline(&commands).await.into_iter();
@@ -103,6 +103,7 @@ type StateReply = (
     Option<String>,
     Option<String>,
     Option<i64>,
+    Option<String>,
 );
 
 /// What the guard's scripts note about a task.
@@ -119,15 +120,17 @@ fn guard_note(text: &str) -> Option<GuardNote> {
 
 /// `now` is Redis's clock in ms, by which marks are dated.
 fn snapshot(id: &str, local: Local, state: Value, now: i64) -> Result<Snapshot, StoreError> {
-    let (record, hint, deleted, missed, absent, recheck, seen_etag, retry, guard, marked_at): StateReply =
+    let (record, hint, deleted, missed, absent, recheck, seen_etag, retry, guard, marked_at, aged): StateReply =
         read(state)?;
     let notes = Notes { retry: retry.is_some(), guard: guard.as_deref().and_then(guard_note) };
-    let state = match record {
+    let mut state = match record {
         None => TaskState::default(),
         Some(record) => {
             serde_json::from_slice(&record).map_err(|error| StoreError::other(error.to_string()))?
         }
     };
+    // A document that was taken out because the task is completed has run out of time: it was not deleted.
+    state.expires |= aged.is_some() && local == Local::Missing;
     Ok(Snapshot {
         id: id.to_owned(),
         local,

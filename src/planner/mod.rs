@@ -3,6 +3,7 @@
 //! An invocation of the timer only starts the engine and waits (continuous mode), or runs one cycle (periodic
 //! mode). The engine itself lives in `annika_sync`; [`PlannerWorld`] is what is under it here.
 
+mod aging;
 mod categories;
 mod commit;
 mod epoch;
@@ -34,7 +35,7 @@ pub use inspect::{
 pub use plans::PlanSources;
 pub use run::{Planner, Status};
 pub use scripts::{
-    CLAIM, COMMIT, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE, RELEASE, RESTORE,
+    AGE, CLAIM, COMMIT, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE, RELEASE, RESTORE,
 };
 pub use tombs::{Restored, Tomb, Tombs, restore, tombs};
 pub use world::PlannerWorld;

@@ -54,6 +54,12 @@ pub static RESTORE: Script = Script::new(
 );
 /// Keeps the pace for the next engine.
 pub static PACE: Script = Script::new("planner/pace", 1, include_str!("lua/pace.lua"));
+/// Takes the document of a completed task out of Redis.
+pub static AGE: Script = Script::new(
+    "planner/age",
+    1,
+    concat!(include_str!("../tasks/lua/index.lua"), include_str!("lua/age.lua")),
+);
 /// Raises the shared pause.
 pub static PAUSE: Script = Script::new("planner/pause", 1, include_str!("lua/pause.lua"));
 

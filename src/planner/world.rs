@@ -18,7 +18,7 @@ use serde_json::Value as Json;
 use tokio::sync::Notify;
 
 use super::{
-    commit, health, lists, load, plans,
+    aging, commit, health, lists, load, plans,
     scripts::{CLAIM, FREE, INGEST, LEASE, PACE, PAUSE, mark_call},
     signals::signals,
     sweep,
@@ -64,6 +64,10 @@ pub struct PlannerWorld {
     pub(super) marked_here: AtomicU64,
     /// Values that commits of this process put into the conflict stream.
     losers_logged: AtomicU64,
+    /// Which completed tasks leave Redis; `None` = none.
+    aging: Option<aging::Aging>,
+    /// How many did.
+    aged_out: AtomicU64,
 }
 
 impl PlannerWorld {
@@ -99,7 +103,16 @@ impl PlannerWorld {
             scan: Mutex::new(None),
             marked_here: AtomicU64::new(0),
             losers_logged: AtomicU64::new(0),
+            aging: None,
+            aged_out: AtomicU64::new(0),
         })
+    }
+
+    /// The same world, in which completed tasks leave Redis after this many days; `None` = never.
+    #[must_use]
+    pub fn with_completed_ttl(mut self, days: Option<u32>) -> Self {
+        self.aging = days.map(|days| aging::Aging::new(i64::from(days) * 24 * 60 * 60 * 1_000));
+        self
     }
 
     /// Tells the engine of this process that something was marked.
@@ -440,6 +453,10 @@ impl World for PlannerWorld {
     }
 
     async fn sweep_page(&self, cursor: Option<String>) -> Stored<SweepPage> {
+        if let (Some(aging), None) = (&self.aging, &cursor) {
+            let aged = aging.pass(&self.store, self.clock.now_ms()).await.map_err(failed)?;
+            self.aged_out.fetch_add(aged, Ordering::Relaxed);
+        }
         sweep::page(&self.store, cursor).await.map_err(failed)
     }
 
@@ -546,8 +563,8 @@ impl World for PlannerWorld {
     }
 
     async fn report(&self, report: &Report) -> Stored<()> {
-        health::publish(&self.store, report, self.losers_logged.load(Ordering::Relaxed), self.clock.now_ms())
-            .await
-            .map_err(failed)
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let own = [("losers_logged", count(&self.losers_logged)), ("aged_out", count(&self.aged_out))];
+        health::publish(&self.store, report, &own, self.clock.now_ms()).await.map_err(failed)
     }
 }

@@ -81,6 +81,11 @@ pub(super) fn of_status(word: &str) -> String {
     keys::tasks_index(&format!("status:{}", escape(&word.trim().to_lowercase())))
 }
 
+/// The index of the completed tasks.
+pub(crate) fn completed_index() -> String {
+    of_status(COMPLETED)
+}
+
 /// The value without anything that could end a line or a key segment; a long one as its hash.
 fn escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());

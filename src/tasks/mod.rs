@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::{clock::SharedRng, keys, store::Store};
 
 pub use error::TaskError;
+pub(crate) use index::completed_index;
 pub use index::index_entries;
 pub use list::{Filter, LARGEST_PAGE, Page, USUAL_PAGE};
 pub use read::Mapping;

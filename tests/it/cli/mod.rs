@@ -146,15 +146,20 @@ async fn a_rebuild_is_asked_for_and_without_an_engine_says_that_none_runs() {
     assert_eq!((code, json["status"].as_str()), (1, Some("no_engine")));
 }
 
-#[tokio::test]
-async fn one_cycle_runs_here_and_now_unless_another_process_has_the_sync() {
-    let rig = Rig::start_with(|options| options.host.timers = false).await;
-    let mut env: Vec<(String, String)> =
-        rig.stack.graph.environment(true).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+/// The settings of the handler under the emulator, for a command beside it.
+fn rig_env(rig: &Rig) -> Vec<(String, String)> {
+    let graph = rig.stack.graph.environment(true).into_iter();
+    let mut env: Vec<(String, String)> = graph.map(|(name, value)| (name.to_owned(), value)).collect();
     env.push(("AZURE_CLIENT_ID".into(), rig.stack.graph.client_id()));
     env.push(("REDIS_URL".into(), rig.stack.redis_url().to_owned()));
     env.push(("PLANNER_PLANS".into(), seed::PLAN.into()));
-    let shell = Shell { env, _server: None };
+    env
+}
+
+#[tokio::test]
+async fn one_cycle_runs_here_and_now_unless_another_process_has_the_sync() {
+    let rig = Rig::start_with(|options| options.host.timers = false).await;
+    let shell = Shell { env: rig_env(&rig), _server: None };
     rig.create("t", "by one cycle").await;
     let run =
         |line: &'static str, shell: Shell| tokio::task::spawn_blocking(move || (shell.json(line), shell));
@@ -168,4 +173,49 @@ async fn one_cycle_runs_here_and_now_unless_another_process_has_the_sync() {
     let () = rig.redis.clone().set(keys::sync_lock("engine"), "another").await.unwrap();
     let ((code, json), _) = run("sync once", shell).await.unwrap();
     assert_eq!((code, json["status"].as_str()), (1, Some("runs_elsewhere")));
+}
+
+#[tokio::test]
+async fn a_completed_task_ages_out_of_redis_only_and_comes_back_when_a_person_changes_it() {
+    let rig = Rig::start_with(|options| options.host.timers = false).await;
+    let mut shell = Shell { env: rig_env(&rig), _server: None };
+    shell.env.push(("TASKS_COMPLETED_TTL_DAYS".into(), "30".into()));
+    let task = json!({"id": "t", "title": "done long ago", "percent_complete": 1.0, "plan_id": seed::PLAN});
+    assert_eq!(rig.send("POST", "/api/tasks", Some(task)).await.status, 201);
+    let mut redis = rig.redis.clone();
+    for round in 0..4 {
+        let (ran, back) =
+            tokio::task::spawn_blocking(move || (shell.json("sync once"), shell)).await.unwrap();
+        shell = back;
+        assert_eq!(ran.0, 0, "{ran:?}");
+        let planner_id =
+            rig.titled("done long ago").first().map(|task| task["id"].as_str().unwrap().to_owned());
+        match round {
+            0 => {
+                assert_eq!(rig.titled("done long ago").len(), 1);
+                let note = format!("0:{}", sha(&redis.get::<_, Vec<u8>>(keys::task("t")).await.unwrap()));
+                let () = redis.hset(keys::sync_aging(), "t", note).await.unwrap();
+            }
+            1 => {
+                assert!(rig.document("t").await.is_none(), "it left Redis");
+                assert_eq!(rig.get("/api/tasks/t").await.status, 404);
+                assert_eq!(rig.titled("done long ago").len(), 1, "and Planner has it");
+            }
+            2 => {
+                assert!(rig.document("t").await.is_none(), "the next poll imports nothing");
+                assert_eq!(rig.titled("done long ago").len(), 1);
+                let id = planner_id.unwrap();
+                rig.control().person_patch(seed::PERSON, &id, json!({"percentComplete": 50})).unwrap();
+            }
+            _ => {
+                let document = rig.document("t").await.expect("a person reopened it");
+                assert_eq!(document["percent_complete"], 0.5);
+            }
+        }
+    }
+    rig.check(&["done long ago"]);
+}
+
+fn sha(bytes: &[u8]) -> String {
+    annika_sync::state::digest(bytes)
 }

@@ -1,5 +1,6 @@
 //! Contracts of the planner's scripts: `PlannerWorld` over a real Redis, looked at through a second connection.
 
+mod aging;
 mod claims;
 mod commit;
 mod foreign;
