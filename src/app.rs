@@ -5,6 +5,7 @@ use crate::{
     clock::{SharedClock, SharedRng},
     config::Settings,
     entra::Credentials,
+    erasure::Erasure,
     graph::GraphClient,
     host::Triggers,
     planner::{PlanSources, Planner, PlannerWorld},
@@ -15,6 +16,9 @@ use annika_sync::limiter::Rate;
 use axum::Router;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
+
+/// How long one call may walk over the keys to erase a person, ms; well below the time-outs of callers.
+const ERASE_MS: u64 = 20_000;
 
 /// Why the app cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,8 @@ pub struct App {
     pub store: Store,
     /// Task documents.
     pub tasks: Arc<Tasks>,
+    /// Erases people.
+    pub erasure: Erasure,
     /// The sync with Planner.
     pub planner: Planner,
     /// Cancelled when the process begins to drain.
@@ -63,6 +69,7 @@ impl App {
             GraphClient::new(&settings.graph, Arc::clone(&credentials), http, clock.clone(), rng.clone());
         let store = Store::new(settings.redis.clone(), clock.clone())?;
         let tasks = Arc::new(Tasks::new(store.clone(), rng.clone()));
+        let erasure = Erasure::new(store.clone(), graph.clone(), clock.clone(), ERASE_MS);
         let drain = CancellationToken::new();
         let world = PlannerWorld::new(
             store.clone(),
@@ -84,6 +91,7 @@ impl App {
             graph,
             store,
             tasks,
+            erasure,
             planner,
             drain,
         })
@@ -99,6 +107,7 @@ impl App {
     pub fn routes(&self) -> Router {
         api::router(ApiState {
             tasks: Arc::clone(&self.tasks),
+            erasure: self.erasure.clone(),
             planner: self.planner.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),

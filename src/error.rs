@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    erasure::ErasureError,
     planner::InspectError,
     store::{StoreError, StoreErrorKind},
     tasks::TaskError,
@@ -238,6 +239,15 @@ impl From<InspectError> for Problem {
             InspectError::BadId(problem) => Self::invalid(vec![problem.into()]),
             InspectError::UnknownTask(_) => Self::new(StatusCode::NOT_FOUND, "task_not_found", detail),
             InspectError::Unreadable(_) => Self::new(StatusCode::CONFLICT, "state_unreadable", detail),
+        }
+    }
+}
+
+impl From<ErasureError> for Problem {
+    fn from(error: ErasureError) -> Self {
+        match error {
+            ErasureError::Store(error) => error.into(),
+            ErasureError::BadName => Self::invalid_field("person", "name", &error.to_string()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use annika::{
     app::App,
-    cli::{Cli, Command, sync},
+    cli::{Cli, Command, erasure, sync},
     clock::{SystemClock, SystemRng},
     config::{Settings, TelemetrySettings},
     doctor,
@@ -39,6 +39,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Serve => Ok(ExitCode::from(serve(app).await?.exit_code())),
             Command::Doctor => Ok(doctor::run(&app).await),
             Command::Sync(args) => Ok(sync::run(&app, &args).await),
+            Command::ErasePerson(args) => Ok(erasure::run(&app, &args).await),
         }
     });
     // What did not end within the drain ends with the process.

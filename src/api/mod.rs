@@ -1,6 +1,7 @@
 //! The HTTP API: a table of routes, one file a resource, and what every request passes through.
 
 mod afterwards;
+mod erasure;
 mod health;
 mod openapi;
 mod path;
@@ -17,6 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     clock::{SharedClock, SharedRng},
+    erasure::Erasure,
     planner::Planner,
     store::Store,
     tasks::Tasks,
@@ -32,6 +34,8 @@ pub struct ApiState {
     pub tasks: Arc<Tasks>,
     /// The sync with Planner.
     pub planner: Planner,
+    /// Erases people.
+    pub erasure: Erasure,
     /// Redis, for readiness.
     pub store: Store,
     /// Ages in metrics count from it.

@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiState, health, openapi, sync, tasks};
+use super::{ApiState, erasure, health, openapi, sync, tasks};
 
 /// Every route of the API, with its part of the OpenAPI document.
 pub(super) fn table() -> OpenApiRouter<ApiState> {
@@ -22,6 +22,7 @@ pub(super) fn table() -> OpenApiRouter<ApiState> {
         .routes(routes!(sync::actions::rebuild))
         .routes(routes!(sync::actions::restore))
         .routes(routes!(sync::actions::release))
+        .routes(routes!(erasure::erase))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(openapi::read))

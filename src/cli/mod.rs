@@ -1,5 +1,7 @@
 //! The command line. Without arguments the handler serves: that is how the Functions host starts it.
 
+mod answer;
+pub mod erasure;
 pub mod sync;
 mod table;
 
@@ -25,12 +27,14 @@ pub enum Command {
     ///
     /// Exit codes: 0 = done, or all is well; 1 = answered, but not done or not all well; 2 = no answer.
     Sync(sync::SyncArgs),
+    /// Erase everything about one person from Redis, and print what was erased. Planner stays as it is.
+    ErasePerson(erasure::ErasePersonArgs),
 }
 
 impl Command {
     /// Whether people read what it prints: then logs go to stderr, and only errors.
     pub fn is_for_people(&self) -> bool {
-        matches!(self, Self::Sync(_))
+        matches!(self, Self::Sync(_) | Self::ErasePerson(_))
     }
 }
 
@@ -57,6 +61,7 @@ mod tests {
             "sync conflicts",
             "sync log",
             "sync tombs",
+            "erase-person alexw@contoso.com --in-planner --json",
         ] {
             let words = std::iter::once("annika").chain(line.split(' '));
             let parsed = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -253,6 +253,9 @@ private {
     PLAN_CATEGORIES plan_categories(plan_id) = "annika:private:categories:{plan_id}",
         String Json, expires(DAY), Public, "planner", Cap::PerPlan, Nothing,
         "The names of a plan's categories, and when they were read.";
+    ERASED erased() = "annika:private:erased",
+        Hash Fields, Life::Persistent, Public, "erasure", Cap::Life, Nothing,
+        "Hashes of the object ids of erased people, with the time in ms: what Graph sends of them is left out.";
     DEVELOPMENT development() = "annika:private:development",
         String Text, Life::Persistent, Public, "devkit", Cap::One, Nothing,
         "Says that the keys of this Redis were made by the development tools, which may remove them.";

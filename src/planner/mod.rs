@@ -21,6 +21,7 @@ mod scripts;
 mod signals;
 mod sweep;
 mod tombs;
+mod upkeep;
 mod users;
 mod world;
 
@@ -34,6 +35,7 @@ pub use inspect::{
 };
 pub use plans::PlanSources;
 pub use run::{Planner, Status};
+pub(crate) use scripts::mark_changed;
 pub use scripts::{
     AGE, CLAIM, COMMIT, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE, RELEASE, RESTORE,
 };

@@ -75,6 +75,11 @@ pub(super) fn mark_call(ids: &[String], reason: &str, delay_ms: i64) -> ScriptCa
     ids.iter().fold(call, |call, id| call.arg(id).arg(pending_entry(id)))
 }
 
+/// The call that makes `ids` due at once because their documents changed.
+pub(crate) fn mark_changed(ids: &[String]) -> ScriptCall {
+    mark_call(ids, "changed", 0)
+}
+
 /// The words of commands that `commit` runs, each command with its length in front.
 #[derive(Debug, Default)]
 pub(super) struct Commands(Vec<Vec<Vec<u8>>>);

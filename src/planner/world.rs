@@ -9,19 +9,20 @@ use std::{
 };
 
 use annika_sync::world::{
-    CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, Discovered, Event, GraphOutcome, GraphRequest,
-    KnownPlan, Observation, OpenCreate, Pace, PlanList, PlanSchedule, Plans, Quota, Report, SUSPECTED,
-    SeenDetails, Signals, Snapshot, Stored, SweepPage, Turn, World,
+    CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan,
+    Observation, OpenCreate, Pace, PlanList, PlanSchedule, Plans, Quota, Report, SUSPECTED, SeenDetails,
+    Signals, Snapshot, Stored, SweepPage, Turn, World,
 };
 use redis::Value;
 use serde_json::Value as Json;
 use tokio::sync::Notify;
 
 use super::{
-    aging, commit, health, lists, load, plans,
+    commit, health, lists, load, plans,
     scripts::{CLAIM, FREE, INGEST, LEASE, PACE, PAUSE, mark_call},
     signals::signals,
     sweep,
+    upkeep::Upkeep,
 };
 use crate::{
     clock::{SharedClock, SharedRng},
@@ -62,12 +63,7 @@ pub struct PlannerWorld {
     /// Where the discovery goes on in a large key space.
     pub(super) scan: Mutex<Option<u64>>,
     pub(super) marked_here: AtomicU64,
-    /// Values that commits of this process put into the conflict stream.
-    losers_logged: AtomicU64,
-    /// Which completed tasks leave Redis; `None` = none.
-    aging: Option<aging::Aging>,
-    /// How many did.
-    aged_out: AtomicU64,
+    upkeep: Upkeep,
 }
 
 impl PlannerWorld {
@@ -102,16 +98,14 @@ impl PlannerWorld {
             marks: Notify::new(),
             scan: Mutex::new(None),
             marked_here: AtomicU64::new(0),
-            losers_logged: AtomicU64::new(0),
-            aging: None,
-            aged_out: AtomicU64::new(0),
+            upkeep: Upkeep::default(),
         })
     }
 
     /// The same world, in which completed tasks leave Redis after this many days; `None` = never.
     #[must_use]
     pub fn with_completed_ttl(mut self, days: Option<u32>) -> Self {
-        self.aging = days.map(|days| aging::Aging::new(i64::from(days) * 24 * 60 * 60 * 1_000));
+        self.upkeep.age_after(days);
         self
     }
 
@@ -190,25 +184,11 @@ impl PlannerWorld {
                 }
             }
         }
-        self.count_losers(commits, &results);
+        self.upkeep.count_losers(commits, &results);
         if !durable.is_empty() && self.replicas > 0 {
             self.wait_for_replicas().await;
         }
         Ok(results.into_iter().flatten().collect())
-    }
-
-    fn count_losers(&self, commits: &[Commit], results: &[Option<CommitResult>]) {
-        let stored = |result: &Option<CommitResult>| {
-            matches!(result, Some(CommitResult::Stored | CommitResult::StoredDueAgain))
-        };
-        let logged: usize = commits
-            .iter()
-            .zip(results)
-            .filter(|(_, result)| stored(result))
-            .flat_map(|(commit, _)| &commit.events)
-            .filter(|event| matches!(event, Event::Conflict { .. }))
-            .count();
-        self.losers_logged.fetch_add(logged as u64, Ordering::Relaxed);
     }
 
     /// Runs scripts; those that Redis could not be reached for are run again for a while.
@@ -453,9 +433,8 @@ impl World for PlannerWorld {
     }
 
     async fn sweep_page(&self, cursor: Option<String>) -> Stored<SweepPage> {
-        if let (Some(aging), None) = (&self.aging, &cursor) {
-            let aged = aging.pass(&self.store, self.clock.now_ms()).await.map_err(failed)?;
-            self.aged_out.fetch_add(aged, Ordering::Relaxed);
+        if cursor.is_none() {
+            self.upkeep.age(&self.store, self.clock.now_ms()).await.map_err(failed)?;
         }
         sweep::page(&self.store, cursor).await.map_err(failed)
     }
@@ -469,6 +448,7 @@ impl World for PlannerWorld {
     }
 
     async fn plans(&self, ask: bool) -> Stored<Plans> {
+        self.upkeep.read_erased(&self.store).await.map_err(failed)?;
         let graph = ask.then_some(&self.graph);
         let plans = self.plans.read(&self.store, graph, self.clock.now_ms()).await.map_err(failed)?;
         if ask {
@@ -486,7 +466,12 @@ impl World for PlannerWorld {
         let begun_at = self.clock.now_ms();
         let lists = self.graph.tasks_of_plans(plans, &|| turn.next_page()).await;
         let requests = self.graph.counters().sub_requests.saturating_sub(before);
-        let lists = lists.into_iter().map(|list| plan_list(list, begun_at)).collect();
+        let mut lists: Vec<PlanList> = lists.into_iter().map(|list| plan_list(list, begun_at)).collect();
+        for list in &mut lists {
+            if let PlanList::Complete { tasks, .. } = list {
+                tasks.iter_mut().for_each(|task| self.upkeep.without_erased(task));
+            }
+        }
         (lists, u32::try_from(requests).unwrap_or(u32::MAX))
     }
 
@@ -534,7 +519,14 @@ impl World for PlannerWorld {
 
     async fn graph(&self, requests: Vec<GraphRequest>) -> Vec<GraphOutcome> {
         let requests = requests.iter().map(request).collect();
-        self.graph.batch(requests).await.into_iter().map(outcome).collect()
+        let mut outcomes: Vec<GraphOutcome> =
+            self.graph.batch(requests).await.into_iter().map(outcome).collect();
+        for outcome in &mut outcomes {
+            if let GraphOutcome::Answer { body: Some(body), .. } = outcome {
+                self.upkeep.without_erased(body);
+            }
+        }
+        outcomes
     }
 
     fn application_id(&self) -> Option<String> {
@@ -563,8 +555,8 @@ impl World for PlannerWorld {
     }
 
     async fn report(&self, report: &Report) -> Stored<()> {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let own = [("losers_logged", count(&self.losers_logged)), ("aged_out", count(&self.aged_out))];
-        health::publish(&self.store, report, &own, self.clock.now_ms()).await.map_err(failed)
+        health::publish(&self.store, report, &self.upkeep.counters(), self.clock.now_ms())
+            .await
+            .map_err(failed)
     }
 }

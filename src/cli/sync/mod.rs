@@ -1,6 +1,5 @@
 //! `annika sync …`: the operator's commands. They use the same services as the HTTP API, without it.
 
-mod answer;
 mod rebuild;
 mod show;
 
@@ -8,9 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::app::App;
-
-use answer::{Answer, Failed};
+use crate::{
+    app::App,
+    cli::answer::{self, Answer, Failed},
+};
 
 /// `annika sync`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

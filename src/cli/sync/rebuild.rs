@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::json;
 
-use super::answer::{Answer, Failed};
 use crate::{
+    cli::answer::{Answer, Failed},
     clock::SharedClock,
     planner::{Planner, RebuildPhase, RebuildState},
 };

@@ -3,13 +3,13 @@
 use annika_sync::world::Direction;
 use serde_json::{Value as Json, json};
 
-use super::{
-    Page, Side,
-    answer::{Answer, Failed},
-};
+use super::{Page, Side};
 use crate::{
     api,
-    cli::table::{cell, table},
+    cli::{
+        answer::{Answer, Failed},
+        table::{cell, table},
+    },
     planner::{Explained, Lag, Overview, Planner, Records, Restored, Retry},
 };
 

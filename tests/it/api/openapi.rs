@@ -29,6 +29,7 @@ fn the_table_of_routes_is_this() {
     /api/health/ready GET
     /api/openapi.json GET
     /api/sync/conflicts GET
+    /api/sync/erase-person POST
     /api/sync/explain/{id} GET
     /api/sync/failed GET
     /api/sync/failed/retry POST

@@ -39,6 +39,12 @@ impl Shell {
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     }
 
+    /// As [`Shell::json`], while the simulators in this process go on.
+    async fn beside(&self, line: &str) -> (i32, Value) {
+        let (shell, line) = (Self { env: self.env.clone(), _server: None }, line.to_owned());
+        tokio::task::spawn_blocking(move || shell.json(&line)).await.unwrap()
+    }
+
     fn json(&self, line: &str) -> (i32, Value) {
         let (code, text) = self.run(&format!("{line} --json"));
         (code, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}")))
@@ -161,17 +167,15 @@ async fn one_cycle_runs_here_and_now_unless_another_process_has_the_sync() {
     let rig = Rig::start_with(|options| options.host.timers = false).await;
     let shell = Shell { env: rig_env(&rig), _server: None };
     rig.create("t", "by one cycle").await;
-    let run =
-        |line: &'static str, shell: Shell| tokio::task::spawn_blocking(move || (shell.json(line), shell));
-    let ((code, json), shell) = run("sync once", shell).await.unwrap();
+    let (code, json) = shell.beside("sync once").await;
     assert_eq!((code, json["status"].as_str()), (0, Some("done")), "{json}");
     assert!(json["counters"]["uploads"].as_u64() >= Some(1), "{json}");
     assert_eq!(rig.titled("by one cycle").len(), 1);
-    let ((_, explained), shell) = run("sync explain t", shell).await.unwrap();
+    let (_, explained) = shell.beside("sync explain t").await;
     assert_eq!(explained["next"]["action"], "nothing", "{explained}");
 
     let () = rig.redis.clone().set(keys::sync_lock("engine"), "another").await.unwrap();
-    let ((code, json), _) = run("sync once", shell).await.unwrap();
+    let (code, json) = shell.beside("sync once").await;
     assert_eq!((code, json["status"].as_str()), (1, Some("runs_elsewhere")));
 }
 
@@ -184,9 +188,7 @@ async fn a_completed_task_ages_out_of_redis_only_and_comes_back_when_a_person_ch
     assert_eq!(rig.send("POST", "/api/tasks", Some(task)).await.status, 201);
     let mut redis = rig.redis.clone();
     for round in 0..4 {
-        let (ran, back) =
-            tokio::task::spawn_blocking(move || (shell.json("sync once"), shell)).await.unwrap();
-        shell = back;
+        let ran = shell.beside("sync once").await;
         assert_eq!(ran.0, 0, "{ran:?}");
         let planner_id =
             rig.titled("done long ago").first().map(|task| task["id"].as_str().unwrap().to_owned());
@@ -218,4 +220,50 @@ async fn a_completed_task_ages_out_of_redis_only_and_comes_back_when_a_person_ch
 
 fn sha(bytes: &[u8]) -> String {
     annika_sync::state::digest(bytes)
+}
+
+#[tokio::test]
+async fn an_erased_person_does_not_come_back_and_planner_changes_only_where_asked() {
+    let rig = Rig::start_with(|options| options.host.timers = false).await;
+    let shell = Shell { env: rig_env(&rig), _server: None };
+    let id = format!("planner-{}", seed::TASK);
+    let assigned = |rig: &Rig| {
+        rig.control().task(seed::TASK).unwrap()["assignments"].get(seed::PERSON).is_some_and(|a| !a.is_null())
+    };
+    assert_eq!(shell.beside("sync once").await.0, 0);
+    assert!(
+        rig.document(&id).await.unwrap()["assigned_to"].as_array().unwrap().contains(&json!(seed::PERSON))
+    );
+    assert!(assigned(&rig));
+
+    let (code, report) = shell.beside(&format!("erase-person {}", seed::PERSON)).await;
+    assert_eq!((code, &report["found_in_directory"]), (0, &json!(true)), "{report}");
+    assert!(!rig.document(&id).await.unwrap().to_string().contains(seed::PERSON));
+    // Another change of the same task brings everything of it but the person.
+    rig.control().person_patch(seed::PERSON, seed::TASK, json!({"title": "changed after that"})).unwrap();
+    for _ in 0..2 {
+        assert_eq!(shell.beside("sync once").await.0, 0);
+    }
+    let document = rig.document(&id).await.unwrap();
+    assert_eq!(document["title"], "changed after that");
+    assert!(!document.to_string().contains(seed::PERSON), "{document}");
+    assert!(assigned(&rig), "nothing was unassigned in Planner");
+    rig.check(&["changed after that"]);
+}
+
+#[tokio::test]
+async fn erasing_in_planner_too_unassigns_there_and_then_forgets() {
+    let rig = Rig::start_with(|options| options.host.timers = false).await;
+    let shell = Shell { env: rig_env(&rig), _server: None };
+    let id = format!("planner-{}", seed::TASK);
+    assert_eq!(shell.beside("sync once").await.0, 0);
+    let (code, report) = shell.beside(&format!("erase-person {} --in-planner", seed::PERSON)).await;
+    assert_eq!(code, 1, "it waits for Planner: {report}");
+    assert!(report["busy"].as_array().unwrap().contains(&json!(id)), "{report}");
+    assert_eq!(shell.beside("sync once").await.0, 0);
+    let task = rig.control().task(seed::TASK).unwrap();
+    assert!(task["assignments"].get(seed::PERSON).is_none_or(serde_json::Value::is_null), "{task}");
+    let (code, report) = shell.beside(&format!("erase-person {} --in-planner", seed::PERSON)).await;
+    assert_eq!((code, &report["complete"]), (0, &json!(true)), "{report}");
+    assert!(!rig.document(&id).await.unwrap().to_string().contains(seed::PERSON));
 }

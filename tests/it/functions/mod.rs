@@ -51,6 +51,7 @@ fn the_functions_are_those_that_were_agreed() {
         ("openapi", ("api/openapi.json", vec!["get"], "function")),
         ("planner_poll_now", ("api/sync/poll", vec!["post"], "function")),
         ("sync_conflicts", ("api/sync/conflicts", vec!["get"], "function")),
+        ("sync_erase_person", ("api/sync/erase-person", vec!["post"], "function")),
         ("sync_explain", ("api/sync/explain/{id}", vec!["get"], "function")),
         ("sync_failed", ("api/sync/failed", vec!["get"], "function")),
         ("sync_failed_retry", ("api/sync/failed/retry", vec!["post"], "function")),

@@ -1,6 +1,7 @@
 //! `/api/sync/…`: what operators see.
 
 mod actions;
+mod erasure;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,10 +4,10 @@ use std::{io::Write as _, process::ExitCode};
 
 use serde_json::{Value as Json, json};
 
-use crate::{planner::InspectError, store::StoreError};
+use crate::{erasure::ErasureError, planner::InspectError, store::StoreError};
 
 /// A command's answer.
-pub(super) struct Answer {
+pub(in crate::cli) struct Answer {
     /// For people.
     pub text: String,
     /// For programs.
@@ -17,7 +17,7 @@ pub(super) struct Answer {
 }
 
 /// A command that could not be answered, or was refused.
-pub(super) struct Failed {
+pub(in crate::cli) struct Failed {
     code: &'static str,
     message: String,
     /// There is an answer, and it is "no".
@@ -49,8 +49,18 @@ impl From<InspectError> for Failed {
     }
 }
 
+impl From<ErasureError> for Failed {
+    fn from(error: ErasureError) -> Self {
+        let message = error.to_string();
+        match error {
+            ErasureError::Store(error) => error.into(),
+            ErasureError::BadName => Self { code: "invalid", message, answered: true },
+        }
+    }
+}
+
 /// Prints an answer to stdout, a failure to stderr (as JSON to stdout where that is asked for).
-pub(super) fn print(answered: Result<Answer, Failed>, as_json: bool) -> ExitCode {
+pub(in crate::cli) fn print(answered: Result<Answer, Failed>, as_json: bool) -> ExitCode {
     let (text, code) = match answered {
         Ok(answer) if as_json => (format!("{:#}\n", answer.json), u8::from(!answer.well)),
         Ok(answer) => (answer.text, u8::from(!answer.well)),
