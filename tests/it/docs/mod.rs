@@ -69,3 +69,58 @@ fn every_failure_names_a_test_that_exists() {
     }
     assert!(rows >= 36 + 30 + 33, "only {rows} rows");
 }
+
+/// The text of every Rust file of the product.
+fn sources() -> String {
+    let mut folders: Vec<PathBuf> =
+        ["src", "crates/sync/src"].iter().map(|folder| root().join(folder)).collect();
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                text.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn the_sync_document_names_codes_metrics_and_paths_that_exist() {
+    let text = fs::read_to_string(root().join("docs/SYNC.md")).unwrap();
+    let sources = sources();
+    let (_, codes) = text.split_once("\n## Codes\n").expect("the codes");
+    let mut counted = 0;
+    for line in codes.lines().filter(|line| line.starts_with("| `")) {
+        for code in line.split('|').nth(1).unwrap().split('`').skip(1).step_by(2) {
+            assert!(sources.contains(&format!("\"{code}\"")), "no code `{code}` is in the sources");
+            counted += 1;
+        }
+    }
+    assert!(counted >= 30, "{counted} codes");
+    let metrics: BTreeSet<&str> = text
+        .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+        .filter(|word| word.starts_with("annika_sync_"))
+        .collect();
+    assert!(metrics.len() >= 20, "{metrics:?}");
+    for metric in metrics {
+        let name = metric.strip_prefix("annika_sync_").unwrap();
+        let name = name.strip_suffix("_total").unwrap_or(name);
+        assert!(sources.contains(&format!("\"{name}\"")), "no metric `{metric}` is in the sources");
+    }
+    // Every operation of the sync has a row, and no row is about another one.
+    for (method, path) in annika::api::operations().iter().filter(|(_, path)| path.starts_with("/api/sync/"))
+    {
+        assert!(text.contains(&format!("`{method} {path}`")), "{method} {path} is not in docs/SYNC.md");
+    }
+    let (_, table) = text.split_once("| HTTP | command |").unwrap();
+    for line in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let named = line.split('`').nth(1).unwrap();
+        let (method, path) = named.split_once(' ').unwrap();
+        let known = annika::api::operations().contains(&(method.to_owned(), path.to_owned()));
+        assert!(known, "{named} is no operation");
+    }
+}
