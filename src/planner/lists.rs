@@ -252,6 +252,11 @@ pub(super) fn held_field(plan: &str, planner_id: &str) -> String {
     format!("{HELD}{plan}\n{planner_id}")
 }
 
+/// Whether a field of the hash of held tasks is such a task.
+pub(in crate::planner) fn is_held_task(field: &str) -> bool {
+    field.starts_with(HELD)
+}
+
 const HELD: &str = "task\n";
 const SINCE: &str = "since\n";
 

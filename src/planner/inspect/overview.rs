@@ -177,10 +177,10 @@ impl Planner {
             command("ZCARD", keys::sync_due_low()),
             command("HLEN", keys::sync_creates()),
             command("XLEN", keys::sync_conflicts()),
+            command("HKEYS", keys::sync_orphans()),
             command("HGETALL", keys::sync_throttle()),
         ];
         for plan in plans {
-            commands.push(command("HLEN", &keys::sync_orphans(plan)));
             commands.push(command("HGETALL", &keys::sync_poll(plan)));
         }
         let store = &self.world().store;
@@ -196,10 +196,11 @@ impl Planner {
             conflicts_kept: read(next()?)?,
             ..Backlog::default()
         };
+        let held: Vec<String> = read(next()?)?;
+        backlog.orphans_held = held.iter().filter(|field| crate::planner::lists::is_held_task(field)).count() as u64;
         let throttle: BTreeMap<String, String> = read(next()?)?;
         let mut views = Vec::with_capacity(plans.len());
         for plan in plans {
-            backlog.orphans_held += read::<u64>(next()?)?;
             views.push(plan_view(plan, read(next()?)?, published));
         }
         let due = [keys::sync_due(), keys::sync_due_low()].map(|key| {

@@ -83,7 +83,7 @@ async fn seeded(app: &mut TestApp) {
     let cached = json!({"id": "P", "assignments": {ID: {}}, "createdBy": {"user": {"id": ID, "displayName": "Alex Wilber"}}});
     let () = redis.set_ex(keys::planner_task("P"), cached.to_string(), 3_600).await.unwrap();
     let () = redis.set_ex(keys::sync_tomb("dead"), DOCUMENT, 3_600).await.unwrap();
-    let () = redis.hset(keys::sync_orphans("plan"), "x", cached.to_string()).await.unwrap();
+    let () = redis.hset(keys::sync_orphans(), "task\nplan\nP", cached.to_string()).await.unwrap();
     let failed = json!({"task_id": "u", "code": "x", "error": format!("{MAIL} is no user id")}).to_string();
     let () = redis.rpush(keys::sync_failed(), &["{\"task_id\":\"v\"}", failed.as_str()]).await.unwrap();
     let () = redis.hset(keys::sync_state("u"), "failed", &failed).await.unwrap();

@@ -48,7 +48,7 @@ async fn the_status_is_silent_without_an_engine_and_tells_what_one_published() {
     published(&app).await;
     let () = app.redis.hset(keys::sync_poll("p"), "total", 118).await.unwrap();
     let () = app.redis.hset(keys::sync_poll("p"), "temperature", "warm").await.unwrap();
-    let () = app.redis.hset(keys::sync_orphans("p"), "x", "{}").await.unwrap();
+    let () = app.redis.hset(keys::sync_orphans(), "task\np\nx", "{}").await.unwrap();
     let () = app.redis.zadd(keys::sync_due(), "late", annika_now() - 90_000).await.unwrap();
     let () = app.redis.zadd(keys::sync_due(), "leased", annika_now() + 90_000).await.unwrap();
     let status = app.get("/api/sync/status").await.json();
