@@ -247,6 +247,7 @@ impl From<ErasureError> for Problem {
     fn from(error: ErasureError) -> Self {
         match error {
             ErasureError::Store(error) => error.into(),
+            ErasureError::Full => Self::new(StatusCode::CONFLICT, "erased_list_full", error.to_string()),
             ErasureError::BadName => Self::invalid_field("person", "name", &error.to_string()),
         }
     }

@@ -34,10 +34,11 @@ pub(super) struct ErasePerson {
     request_body = ErasePerson,
     responses(
         (status = 200, description = "What was erased", body = Object, example = json!({
-            "erased": {"annika:tasks:{task_id}": 3, "annika:sync:state:{annika_id}": 3, "annika:graph:users:{user_id}": 1},
+            "erased": {(crate::keys::TASK.pattern): 3, (crate::keys::SYNC_STATE.pattern): 3, (crate::keys::GRAPH_USER.pattern): 1},
             "mentioned_in": ["agent-task-1"], "busy": [], "identifiers": 4, "found_in_directory": true,
             "complete": true, "cursor": null})),
         (status = 400, description = "No JSON", body = ProblemBody<'_>, content_type = "application/problem+json"),
+        (status = 409, description = "100,000 people were erased before", body = ProblemBody<'_>, content_type = "application/problem+json"),
         (status = 422, description = "That is nobody's name", body = ProblemBody<'_>, content_type = "application/problem+json"),
         (status = 503, description = "Redis does not answer or is full", body = ProblemBody<'_>, content_type = "application/problem+json"),
     ))]

@@ -54,6 +54,7 @@ impl From<ErasureError> for Failed {
         let message = error.to_string();
         match error {
             ErasureError::Store(error) => error.into(),
+            ErasureError::Full => Self { code: "erased_list_full", message, answered: true },
             ErasureError::BadName => Self { code: "invalid", message, answered: true },
         }
     }

@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 
 use crate::{
     clock::SharedClock,
-    graph::{GraphClient, Outcome, planner},
+    graph::{GraphClient, Outcome, directory},
     keys,
     store::{Script, Store, StoreError, command},
 };
@@ -31,6 +31,8 @@ pub static TASK: Script = Script::new(
     concat!(include_str!("../tasks/lua/index.lua"), include_str!("lua/task.lua")),
 );
 
+/// People who are remembered as erased.
+const MOST_ERASED: u64 = 100_000;
 /// Tasks that are named in a report.
 const MOST_NAMED: usize = 100;
 
@@ -84,6 +86,11 @@ pub enum ErasureError {
         "a person is named by object id, user principal name or mail address: 3 to 256 printable characters"
     )]
     BadName,
+    /// The list by which erased people stay out is full.
+    #[error(
+        "{MOST_ERASED} people were erased before: remove fields of the hash of erased people that Graph no longer sends"
+    )]
+    Full,
 }
 
 impl Erasure {
@@ -123,11 +130,15 @@ impl Erasure {
     }
 
     /// Remembers, by a hash, that what Graph sends of the person is left out.
-    async fn leave_out(&self, person: &Person) -> Result<(), StoreError> {
+    async fn leave_out(&self, person: &Person) -> Result<(), ErasureError> {
         let Some(id) = &person.object_id else { return Ok(()) };
+        let erased: u64 = self.store.command(&command("HLEN", keys::erased())).await?;
+        if erased >= MOST_ERASED {
+            return Err(ErasureError::Full);
+        }
         let mut set = command("HSETNX", keys::erased());
         set.arg(hash(id)).arg(self.clock.now_ms());
-        self.store.command::<i64>(&set).await.map(|_| ())
+        Ok(self.store.command::<i64>(&set).await.map(|_| ())?)
     }
 
     /// The person's names: from the directory where it answers, else from the cache, else only the one that was given.
@@ -135,7 +146,7 @@ impl Erasure {
         let lower = name.to_lowercase();
         let mut person = Person { identifiers: [lower.clone()].into(), ..Person::default() };
         let cached = self.cached_user(&person).await?;
-        let asked = match self.graph.send(planner::get_user(name)).await {
+        let asked = match self.graph.send(directory::get_user(name)).await {
             Outcome::Answer(answer) if answer.is_success() => answer.body,
             _ => None,
         };

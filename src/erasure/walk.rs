@@ -30,7 +30,7 @@ pub(super) async fn walk(
     let mut cursor = request.cursor.unwrap_or(0);
     loop {
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg("annika:*").arg("COUNT").arg(SLICE);
+        scan.arg(cursor).arg("MATCH").arg(keys::EVERY_KEY).arg("COUNT").arg(SLICE);
         let (next, found): (u64, Vec<String>) = erasure.store.command(&scan).await?;
         for key in found {
             Walk { erasure, person, in_planner: request.in_planner }.key(&key, report).await?;

@@ -20,6 +20,11 @@ pub fn find_users(name: &str) -> Request {
     Request::get(format!("/users?$select={MEMBERS}&$top=2&$filter={filter}"))
 }
 
+/// A user by object id or user principal name.
+pub fn get_user(user: &str) -> Request {
+    Request::get(format!("/users/{}?$select={MEMBERS}", utf8_percent_encode(user, NON_ALPHANUMERIC)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -49,11 +49,6 @@ pub fn get_plan_details(plan_id: &str) -> Request {
     Request::get(format!("/planner/plans/{}/details", segment(plan_id)))
 }
 
-/// Reads a user by object id or user principal name: their names.
-pub fn get_user(user: &str) -> Request {
-    Request::get(format!("/users/{}?$select=id,displayName,mail,userPrincipalName", segment(user)))
-}
-
 /// Reads a task. 403 as well as 404 may mean that it was deleted.
 pub fn get_task(task_id: &str) -> Request {
     Request::get(task_path(task_id))

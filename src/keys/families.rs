@@ -254,7 +254,7 @@ private {
         String Json, expires(DAY), Public, "planner", Cap::PerPlan, Nothing,
         "The names of a plan's categories, and when they were read.";
     ERASED erased() = "annika:private:erased",
-        Hash Fields, Life::Persistent, Public, "erasure", Cap::Life, Nothing,
+        Hash Fields, Life::Persistent, Public, "erasure", Cap::Elements(100_000), Nothing,
         "Hashes of the object ids of erased people, with the time in ms: what Graph sends of them is left out.";
     DEVELOPMENT development() = "annika:private:development",
         String Text, Life::Persistent, Public, "devkit", Cap::One, Nothing,

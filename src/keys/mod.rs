@@ -229,6 +229,9 @@ impl Family {
     }
 }
 
+/// The glob that every key of ours follows.
+pub const EVERY_KEY: &str = "annika:*";
+
 /// The family of a key, or `None` for a key that is not ours. Channels are a space of their own.
 pub fn find(key: &str) -> Option<&'static Family> {
     best(key, |family| family.kind != Kind::Channel)
