@@ -39,7 +39,8 @@ async fn settled(stage: &mut Stage, id: &str, text: &str, state: TaskState) {
     let mut commit = done(&claim);
     commit.state = Some(state);
     commit.document = Some(document(text));
-    commit.remote = Some(mapped("P", "plan"));
+    // Each has a Planner task of its own: one that is another task's is refused.
+    commit.remote = Some(mapped(&format!("P-{id}"), "plan"));
     let hint: u64 = stage.redis.hget(keys::sync_state(id), "hint").await.unwrap();
     commit.hint = hint;
     commit.next = Next::Done { hint };
@@ -74,7 +75,7 @@ async fn a_completed_task_leaves_redis_and_its_absence_says_nothing() {
     assert_eq!(page, SweepPage { read: 1, ..SweepPage::default() }, "nothing is missing or changed");
     assert_eq!(stage.field(keys::sync_index(), "t").await.as_deref(), Some(ABSENT));
     assert_eq!(stage.field(keys::tasks_entries(), "t").await, None, "it stands in no list");
-    assert!(stage.exists(&keys::sync_rmap("P")).await, "a list that shows it imports nothing");
+    assert!(stage.exists(&keys::sync_rmap("P-t")).await, "a list that shows it imports nothing");
     assert!(stage.due().await.is_empty());
     assert!(!stage.exists(keys::sync_aging()).await);
     let snapshot = world.load(&["t".to_owned()]).await.unwrap().remove(0);

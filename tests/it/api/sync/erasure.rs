@@ -122,7 +122,7 @@ async fn nothing_of_the_person_is_left_and_nothing_else_is_changed() {
         "annika:tokens:user:{user_id}:{scope*}",
         "annika:planner:tasks:{planner_id}",
         "annika:sync:tomb:{annika_id}",
-        "annika:sync:orphans:{plan_id}",
+        "annika:sync:orphans",
         "annika:sync:failed",
         "annika:sync:conflicts",
         "annika:teams:chats:history",
