@@ -242,7 +242,13 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
         }
     }
     if state.planner_id.is_none() {
-        return create::unmapped(state, snapshot, here, earlier, context);
+        let open = snapshot.state.create.clone().filter(|create| create.external_id.is_some());
+        let mut step = create::unmapped(state, snapshot, here, earlier, context);
+        if step.state.create.is_none() && !step.forget && step.state.planner_id.is_none() {
+            // It cannot be sent again now, and may have been done: only its id of ours or a list can tell.
+            step.state.create = open;
+        }
+        return step;
     }
     if let Some(step) = gone::check(&mut state, snapshot, here.as_ref(), context) {
         return step;

@@ -197,7 +197,8 @@ impl Planner {
             ..Backlog::default()
         };
         let held: Vec<String> = read(next()?)?;
-        backlog.orphans_held = held.iter().filter(|field| crate::planner::lists::is_held_task(field)).count() as u64;
+        backlog.orphans_held =
+            held.iter().filter(|field| crate::planner::lists::is_held_task(field)).count() as u64;
         let throttle: BTreeMap<String, String> = read(next()?)?;
         let mut views = Vec::with_capacity(plans.len());
         for plan in plans {

@@ -51,6 +51,12 @@ pub(super) fn unmapped(
         return Step::new(state, lookup);
     }
     let mut fields = here.projection.fields.clone();
+    if !earlier.is_empty() {
+        // What the document no longer says is no opinion: what was sent before stands.
+        for (field, value) in &state.current {
+            fields.entry(*field).or_insert_with(|| value.clone());
+        }
+    }
     let plan = match fields.get(&Field::Plan) {
         Some(Value::Text(plan)) => plan.clone(),
         _ => match &context.plans.default {
