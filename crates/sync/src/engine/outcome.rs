@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::{Engine, task::Task};
 use crate::{
     etag,
-    lens::{self, Field, Fields},
+    lens::{self, Fields},
     plan::{self, Action, GONE_APART_MS, Problem},
     state::{Gone, Remote, TaskState},
     world::{Direction, Event, FoundUser, GraphOutcome, Local, World},
@@ -521,14 +521,14 @@ fn set_details(state: &mut TaskState, details: &Json) {
     let seen = details.get("@odata.etag").and_then(Json::as_str).map(str::to_owned);
     let Some(remote) = state.remote.as_mut() else { return };
     state.need_details = false;
-    let held = remote.fields.contains_key(&Field::Description);
-    if held && !plan::is_news(seen.as_deref(), remote.details_etag.as_deref()) {
-        return;
+    let news = plan::is_news(seen.as_deref(), remote.details_etag.as_deref());
+    if news {
+        remote.details_etag = seen;
     }
-    remote.details_etag = seen;
     let fields = lens::planner::fields(&serde_json::json!({}), Some(details));
-    for (field, value) in fields {
-        if field.is_details() {
+    for (field, value) in fields.into_iter().filter(|(field, _)| field.is_details()) {
+        // What is held already is as new, or newer.
+        if news || !remote.fields.contains_key(&field) {
             remote.fields.insert(field, value);
         }
     }
