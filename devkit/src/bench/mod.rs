@@ -11,6 +11,7 @@ mod process;
 mod scene;
 mod throughput;
 mod upload;
+mod volume;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub enum Part {
     Latency,
     /// Many creates and updates at once; the steady poll.
     Upload,
+    /// The first import of many tasks, the sweep over them, and a tenant with many plans.
+    Volume,
     /// Start and size of the handler.
     Process,
     /// Agents' writes and the HTTP API against raw Redis.
@@ -81,6 +84,9 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     if wanted(Part::Upload) {
         print(&mut figures, Part::Upload, Limiter::Raised.name(), upload(app, args.quick).await?);
     }
+    if wanted(Part::Volume) {
+        print(&mut figures, Part::Volume, Limiter::Raised.name(), volume::all(app, args.quick).await?);
+    }
     println!("\n{}", figure::markdown(&figures));
     let missed = figures.iter().filter(|figure| figure.met == Some(false)).count();
     println!("{} figures, {missed} beyond their target", figures.len());
@@ -97,11 +103,12 @@ async fn latency(app: &Path, quick: bool) -> anyhow::Result<Vec<Figure>> {
 async fn upload(app: &Path, quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scene = Scene::start(app, Limiter::Raised).await?;
     let small = poll::steady(&scene, quick, None).await?;
-    let (some, tasks) = if quick { (20, 100) } else { (100, 500) };
-    let mut figures = upload::creates(&scene, tasks).await?;
-    for count in [some, tasks] {
-        figures.extend(upload::updates(&scene, count).await?);
+    let tasks = if quick { 100 } else { 500 };
+    let mut figures = Vec::new();
+    for latency_ms in if quick { vec![100] } else { vec![0, 100, 250] } {
+        figures.extend(upload::many(&scene, tasks, latency_ms).await?);
     }
+    upload::fill(&scene, tasks).await?;
     let large = poll::steady(&scene, quick, Some(&small)).await?;
     figures.extend(small.figures);
     figures.extend(large.figures);

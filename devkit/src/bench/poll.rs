@@ -36,11 +36,17 @@ async fn counted(scene: &Scene) -> anyhow::Result<Counted> {
     Ok(Counted { reads: number("total_reads_processed")?, commands: number("total_commands_processed")? })
 }
 
+/// How often Redis has run a command.
+pub(super) async fn calls(scene: &Scene, command: &str) -> anyhow::Result<u64> {
+    let text = info(scene, "commandstats").await?;
+    let head = format!("cmdstat_{command}:calls=");
+    let line = text.lines().find_map(|line| line.strip_prefix(head.as_str()));
+    Ok(line.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0))
+}
+
 /// How often the sweep has read the index.
 async fn sweeps(scene: &Scene) -> anyhow::Result<u64> {
-    let text = info(scene, "commandstats").await?;
-    let line = text.lines().find_map(|line| line.strip_prefix("cmdstat_hscan:calls="));
-    Ok(line.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0))
+    calls(scene, "hscan").await
 }
 
 /// What Redis was asked between two counts, without the second count's own command.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
-use super::clock::{pause, until};
+use super::clock::{now, pause, until};
 use crate::{
     graph::{Control, Tally},
     stack::{Stack, StackOptions},
@@ -46,14 +46,20 @@ impl Limiter {
 pub(super) struct Scene {
     pub stack: Stack,
     pub redis: MultiplexedConnection,
+    /// From the first invocation until everything in Planner was imported.
+    pub imported_in: Duration,
     store: redis::Script,
     http: reqwest::Client,
 }
 
 impl Scene {
-    /// Starts everything and waits for the first poll.
+    /// Starts everything around Microsoft's example plan and waits for the first poll.
     pub async fn start(app: &Path, limiter: Limiter) -> anyhow::Result<Self> {
-        let mut options = StackOptions::new(app);
+        Self::with(StackOptions::new(app), limiter).await
+    }
+
+    /// Starts everything as `options` say and waits for the first poll.
+    pub async fn with(mut options: StackOptions, limiter: Limiter) -> anyhow::Result<Self> {
         if let Limiter::Raised = limiter {
             options.env = ["GRAPH_RATE_PER_SECOND", "GRAPH_RATE_BURST", "GRAPH_RATE_MAX"]
                 .map(|name| (name.to_owned(), "100000".to_owned()))
@@ -61,10 +67,20 @@ impl Scene {
         }
         let stack = Stack::start(options).await?;
         let redis = stack.redis.as_ref().context("a Redis of our own")?.connect().await?;
+        let mut scene = Self {
+            stack,
+            redis,
+            imported_in: Duration::ZERO,
+            store: redis::Script::new(UPDATE),
+            http: http()?,
+        };
+        let start = now();
         // Dropping the handle leaves the invocation running.
-        drop(stack.host.fire_detached("planner_poll")?);
-        let scene = Self { stack, redis, store: redis::Script::new(UPDATE), http: http()? };
+        drop(scene.stack.host.fire_detached("planner_poll")?);
         until("the first poll", LIMIT, async || Ok((scene.pages() > 0).then_some(()))).await?;
+        let tasks = u64::try_from(scene.in_planner())?;
+        until("the first import", LIMIT, async || Ok((scene.known().await? >= tasks).then_some(()))).await?;
+        scene.imported_in = start.elapsed();
         scene.settle().await?;
         Ok(scene)
     }
@@ -76,6 +92,22 @@ impl Scene {
     /// What the handler asked of Graph so far.
     pub fn tally(&self) -> Tally {
         self.graph().counts().app
+    }
+
+    /// How many tasks there are in Planner.
+    fn in_planner(&self) -> usize {
+        let snapshot = self.graph().snapshot();
+        let plans = snapshot.get("plans").and_then(Value::as_array).cloned().unwrap_or_default();
+        let tasks = |plan: &Value| {
+            plan.get("id").and_then(Value::as_str).map_or(0, |id| self.graph().tasks(id).len())
+        };
+        plans.iter().map(tasks).sum()
+    }
+
+    /// How many documents were worked off at least once.
+    pub async fn known(&self) -> anyhow::Result<u64> {
+        let mut redis = self.redis.clone();
+        Ok(redis::cmd("HLEN").arg("annika:sync:index").query_async(&mut redis).await?)
     }
 
     /// How many pages of plans were asked for.
@@ -113,6 +145,16 @@ impl Scene {
         let mut document: Value = serde_json::from_str(&read)?;
         edit(&mut document);
         self.write(id, &read, &document.to_string()).await
+    }
+
+    /// An agent's deletion, told to everybody.
+    pub async fn delete(&self, id: &str) -> anyhow::Result<()> {
+        let mut redis = self.redis.clone();
+        let message = json!({"action": "deleted", "task_id": id, "source": "agent"}).to_string();
+        let mut both = redis::pipe();
+        both.atomic().del(format!("annika:tasks:{id}")).publish("annika:tasks:updates", message);
+        both.query_async::<()>(&mut redis).await?;
+        Ok(())
     }
 
     /// The Planner id of a task, if it has one.

@@ -10,13 +10,13 @@ use super::{
     figure::{Figure, percentile, short},
     scene::{LIMIT, LIST, Scene, route},
 };
-use crate::graph::{EntryKind, Tally};
+use crate::graph::{EntryKind, NewTask, Tally, seed};
 
 /// What the predecessor needed, from its own bench.
 const PREDECESSOR: &str = "(predecessor: p50 3.16 s)";
 
-/// How long each HTTP request to Graph takes where many tasks are sent.
-const LATENCY: Duration = Duration::from_millis(100);
+/// How long each HTTP request to Graph takes where a rate has a target, ms.
+const LATENCY_MS: u64 = 100;
 
 fn document(id: &str, n: usize) -> String {
     json!({"id": id, "title": format!("Task {n}"), "status": "not_started", "percent_complete": 0.0,
@@ -116,84 +116,144 @@ fn sent(before: &Tally, after: &Tally) -> Sent {
     }
 }
 
-/// Many creates at once.
-pub(super) async fn creates(scene: &Scene, count: usize) -> anyhow::Result<Vec<Figure>> {
-    scene.graph().set_latency(LATENCY);
-    let before = scene.tally();
-    let start = now();
-    for n in 0..count {
-        let id = format!("bench-many-{n}");
-        scene.write(&id, "", &document(&id, n)).await?;
-    }
-    let written = start.elapsed();
-    let wanted = before.committed + u64::try_from(count)?;
-    until(
-        "all creates are in Planner",
-        LIMIT,
-        async || Ok((scene.tally().committed >= wanted).then_some(())),
-    )
-    .await?;
-    let took = start.elapsed();
-    scene.settle().await?;
-    let sent = sent(&before, &scene.tally());
+/// A rate of tasks. Only the one at 100 ms per HTTP request has a target.
+fn rate(what: &str, count: usize, latency_ms: u64, took: Duration, target: Option<f64>) -> Figure {
     let rate = count as f64 / took.as_secs_f64();
-    let each = sent.sub_requests as f64 / count as f64;
-    Ok(vec![
-        Figure::against(
-            format!("{count} creates at {} ms per HTTP request", LATENCY.as_millis()),
-            format!("{rate:.0} tasks/s ({} after the first write; predecessor: 3.34/s)", short(took)),
-            "≥ 300 tasks/s",
-            rate >= 300.0,
+    let name = format!("{count} {what} at {latency_ms} ms per HTTP request");
+    match target.filter(|_| latency_ms == LATENCY_MS) {
+        Some(target) => Figure::against(
+            name,
+            format!("{rate:.0} tasks/s ({} after the first; predecessor: 3.34/s)", short(took)),
+            &format!("≥ {target:.0} tasks/s"),
+            rate >= target,
         ),
-        Figure::plain("their agent's side, one script call each", short(written)),
-        Figure::against("Graph sub-requests per create", format!("{each:.2}"), "≤ 1.1", each <= 1.1),
-        Figure::plain(
-            "HTTP requests per 100 creates",
-            format!("{:.1}", sent.requests as f64 * 100.0 / count as f64),
-        ),
-    ])
+        None => Figure::plain(name, format!("{rate:.0} tasks/s")),
+    }
 }
 
-/// Many updates at once, each of a task that [`creates`] made.
-pub(super) async fn updates(scene: &Scene, count: usize) -> anyhow::Result<Vec<Figure>> {
-    scene.graph().set_latency(LATENCY);
-    let before = scene.tally();
-    let start = now();
-    for n in 0..count {
-        scene
-            .update(&format!("bench-many-{n}"), |task| {
-                task["title"] = json!(format!("Task {n} of {count}, changed"));
-            })
-            .await?;
-    }
+/// Waits until Graph has committed `count` writes more than `before`, and everything is settled.
+async fn committed(scene: &Scene, what: &str, before: &Tally, count: usize) -> anyhow::Result<()> {
     let wanted = before.committed + u64::try_from(count)?;
-    until(
-        "all updates are in Planner",
-        LIMIT,
-        async || Ok((scene.tally().committed >= wanted).then_some(())),
-    )
-    .await?;
+    until(what, LIMIT, async || Ok((scene.tally().committed >= wanted).then_some(()))).await
+}
+
+/// Writes beyond those that were wanted: what comes back from Planner must not be sent to it again.
+fn echoes(before: &Tally, after: &Tally, count: usize) -> u64 {
+    (after.committed - before.committed).saturating_sub(count as u64)
+}
+
+/// Many creates, updates and deletions at once, each task of its own.
+pub(super) async fn many(scene: &Scene, count: usize, latency_ms: u64) -> anyhow::Result<Vec<Figure>> {
+    scene.graph().set_latency(Duration::from_millis(latency_ms));
+    let id = |n: usize| format!("bench-many-{latency_ms}-{n}");
+    let mut figures = Vec::new();
+    let mut echo = 0;
+
+    let (before, start) = (scene.tally(), now());
+    for n in 0..count {
+        scene.write(&id(n), "", &document(&id(n), n)).await?;
+    }
+    let written = start.elapsed();
+    committed(scene, "all creates are in Planner", &before, count).await?;
     let took = start.elapsed();
     scene.settle().await?;
-    let sent = sent(&before, &scene.tally());
-    let each = sent.sub_requests as f64 / count as f64;
-    let requests = sent.requests as f64 * 100.0 / count as f64;
-    Ok(vec![
-        Figure::plain(
-            format!("{count} updates at {} ms per HTTP request", LATENCY.as_millis()),
-            format!("{:.0} tasks/s", count as f64 / took.as_secs_f64()),
+    let after = scene.tally();
+    echo += echoes(&before, &after, count);
+    figures.push(rate("creates", count, latency_ms, took, Some(300.0)));
+    if latency_ms == LATENCY_MS {
+        figures.push(Figure::plain("their agent's side, one script call each", short(written)));
+        figures.extend(shares("create", count, &sent(&before, &after), Some(1.1), None));
+    }
+
+    for some in [100.min(count), count] {
+        let (before, start) = (scene.tally(), now());
+        for n in 0..some {
+            scene
+                .update(&id(n), |task| {
+                    task["title"] = json!(format!("Task {n} of {some}, changed"));
+                })
+                .await?;
+        }
+        committed(scene, "all updates are in Planner", &before, some).await?;
+        let took = start.elapsed();
+        scene.settle().await?;
+        let after = scene.tally();
+        echo += echoes(&before, &after, some);
+        if latency_ms == LATENCY_MS || some == count {
+            figures.push(rate("updates", some, latency_ms, took, None));
+        }
+        if latency_ms == LATENCY_MS {
+            figures.extend(shares("update", some, &sent(&before, &after), Some(1.1), Some(8.0)));
+        }
+    }
+
+    let (before, start) = (scene.tally(), now());
+    for n in 0..count {
+        scene.delete(&id(n)).await?;
+    }
+    committed(scene, "all deletions are in Planner", &before, count).await?;
+    let took = start.elapsed();
+    scene.settle().await?;
+    let after = scene.tally();
+    echo += echoes(&before, &after, count);
+    figures.push(rate("deletions", count, latency_ms, took, None));
+    if latency_ms == LATENCY_MS {
+        // The task and its details are read once more before a deletion, which nobody could undo in Planner.
+        figures.extend(shares("deletion", count, &sent(&before, &after), Some(3.1), None));
+    }
+    figures.push(Figure::against(
+        format!("echo writes after all these at {latency_ms} ms"),
+        echo.to_string(),
+        "0",
+        echo == 0,
+    ));
+    Ok(figures)
+}
+
+/// Requests per task.
+fn shares(
+    what: &str,
+    count: usize,
+    sent: &Sent,
+    sub_requests: Option<f64>,
+    requests: Option<f64>,
+) -> Vec<Figure> {
+    let figure = |name: String, value: f64, digits: usize, target: Option<f64>| match target {
+        Some(target) => {
+            Figure::against(name, format!("{value:.digits$}"), &format!("≤ {target}"), value <= target)
+        }
+        None => Figure::plain(name, format!("{value:.digits$}")),
+    };
+    vec![
+        figure(
+            format!("Graph sub-requests per {what} ({count} at once)"),
+            sent.sub_requests as f64 / count as f64,
+            2,
+            sub_requests,
         ),
-        Figure::against(
-            format!("Graph sub-requests per update ({count} at once)"),
-            format!("{each:.2} (predecessor: 3)"),
-            "≤ 1.1",
-            each <= 1.1,
+        figure(
+            format!("HTTP requests per 100 {what}s ({count} at once)"),
+            sent.requests as f64 * 100.0 / count as f64,
+            1,
+            requests,
         ),
-        Figure::against(
-            format!("HTTP requests per 100 updates ({count} at once)"),
-            format!("{requests:.1}"),
-            "≤ 8",
-            requests <= 8.0,
-        ),
-    ])
+    ]
+}
+
+/// Puts tasks into Planner and waits until all are imported.
+pub(super) async fn fill(scene: &Scene, count: usize) -> anyhow::Result<()> {
+    scene.graph().set_latency(Duration::ZERO);
+    let wanted = scene.known().await? + u64::try_from(count)?;
+    for n in 0..count {
+        let title = format!("Found in Planner {n}");
+        scene.graph().add_task(NewTask {
+            plan: seed::PLAN.to_owned(),
+            title,
+            members: Default::default(),
+        })?;
+    }
+    scene.poll_now().await?;
+    until("what was found is imported", LIMIT, async || Ok((scene.known().await? >= wanted).then_some(())))
+        .await?;
+    scene.settle().await
 }
