@@ -119,12 +119,17 @@ impl App {
 fn engine_settings(settings: &Settings) -> annika_sync::engine::Settings {
     let graph = &settings.graph;
     let rate = Rate { start: graph.rate_per_second, max: graph.rate_max, burst: f64::from(graph.rate_burst) };
+    let guard = annika_sync::world::GuardLimits {
+        min: settings.planner.delete_guard_min,
+        percent: settings.planner.delete_guard_percent,
+    };
     let (lease, task_lease) = (settings.planner.lease, settings.planner.task_lease);
     annika_sync::engine::Settings {
         rate,
         lease,
         renew: lease / 3,
         task_lease,
+        guard,
         ..annika_sync::engine::Settings::default()
     }
 }

@@ -30,6 +30,12 @@ pub struct PlannerSettings {
     /// After how many days a completed task leaves Redis, counted from its completion or last change; Planner keeps
     /// it. Read from `TASKS_COMPLETED_TTL_DAYS`; not set or 0 = never.
     pub completed_ttl_days: Option<u32>,
+    /// Up to this many deletions in 24 hours on one side, each only inferred from an absence, are never too many.
+    /// Read from `PLANNER_DELETE_GUARD_MIN`, default 5.
+    pub delete_guard_min: u32,
+    /// Nor are this many per cent of the known tasks; 100 turns the guard off. Read from
+    /// `PLANNER_DELETE_GUARD_PERCENT`, default 5.
+    pub delete_guard_percent: u32,
 }
 
 /// One entry of `PLANNER_PLANS`.
@@ -95,7 +101,23 @@ impl PlannerSettings {
             }
             days.filter(|days| *days > 0)
         });
-        Self { plans, poll_schedule, poll_mode, due_time, replicas, lease, task_lease, completed_ttl_days }
+        let delete_guard_min = reader.positive_integer("PLANNER_DELETE_GUARD_MIN", 5);
+        let delete_guard_percent = reader.positive_integer("PLANNER_DELETE_GUARD_PERCENT", 5);
+        if delete_guard_percent > 100 {
+            reader.reject("PLANNER_DELETE_GUARD_PERCENT", "must be a whole number from 1 to 100");
+        }
+        Self {
+            plans,
+            poll_schedule,
+            poll_mode,
+            due_time,
+            replicas,
+            lease,
+            task_lease,
+            completed_ttl_days,
+            delete_guard_min,
+            delete_guard_percent,
+        }
     }
 
     fn seconds(

@@ -128,3 +128,24 @@ fn managed_identity_wins_and_needs_both_variables() {
     assert_eq!(half.missing, ["AZURE_TENANT_ID", "AZURE_CLIENT_SECRET"]);
     assert!(read(&secret).unwrap().entra.client_secret.is_some());
 }
+
+#[test]
+fn the_limits_of_the_delete_guard_are_numbers_within_reason() {
+    let limits = |variables: &[(&'static str, &'static str)]| {
+        let planner = read(variables).unwrap().planner;
+        (planner.delete_guard_min, planner.delete_guard_percent)
+    };
+    assert_eq!(limits(&[]), (5, 5));
+    assert_eq!(
+        limits(&[("PLANNER_DELETE_GUARD_MIN", "20"), ("PLANNER_DELETE_GUARD_PERCENT", "100")]),
+        (20, 100)
+    );
+    for (name, bad) in [
+        ("PLANNER_DELETE_GUARD_MIN", "0"),
+        ("PLANNER_DELETE_GUARD_MIN", "many"),
+        ("PLANNER_DELETE_GUARD_PERCENT", "101"),
+        ("PLANNER_DELETE_GUARD_PERCENT", "0"),
+    ] {
+        assert_eq!(refused(&[(name, bad)]), [name], "{bad}");
+    }
+}

@@ -74,6 +74,9 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
         clear.extend(["seen_etag", "absent"]);
     }
     let maps = commit.remote.as_ref().filter(|remote| remote.newly_mapped).map(|remote| &*remote.planner_id);
+    if commit.settled.heir.is_some() {
+        clear.push("heir");
+    }
     let call = COMMIT
         .call()
         .key(keys::sync_state(id))
@@ -165,6 +168,10 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
     }
     if let Some(unmapped) = &commit.unmap {
         unmap(&mut commands, id, unmapped);
+        if commit.state.is_none() && !commit.bequeathed {
+            let seconds = keys::SYNC_DEAD.ttl_s().unwrap_or_default().to_string();
+            commands.add(&[&"SET", &keys::sync_dead(&unmapped.planner_id), &id, &"EX", &seconds]);
+        }
     }
     if let Some(planner_id) = &commit.leaving {
         commands.add(&[&"if-own", &keys::sync_rmap(planner_id), &"2"]);
@@ -200,6 +207,9 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
 /// Keeps the document of a task that ends here: what we delete ourselves, or Planner's copy where an agent deleted
 /// the document and nothing is kept of it yet.
 fn bury(commands: &mut Commands, commit: &Commit, now: i64) {
+    if commit.bequeathed {
+        return;
+    }
     let id = commit.id.as_str();
     let seconds = keys::SYNC_TOMB.ttl_s().unwrap_or_default();
     let last = commit.write.as_ref().filter(|write| write.new.is_none());
@@ -212,6 +222,12 @@ fn bury(commands: &mut Commands, commit: &Commit, now: i64) {
     }
     if last.is_none() && commit.tomb.is_none() {
         return;
+    }
+    if let Some(unmapped) = &commit.unmap {
+        let direction = if last.is_some() { "down" } else { "up" };
+        let copy = json!({"planner_id": unmapped.planner_id, "direction": direction, "deleted_at": iso(now),
+            "task": commit.last_copy});
+        commands.add(&[&"SET", &keys::sync_tomb_planner(id), &copy.to_string(), &"EX", &seconds.to_string()]);
     }
     let oldest = now - i64::from(seconds) * 1_000;
     commands.add(&[&"ZADD", &keys::sync_tombs(), &now.to_string(), &id]);
@@ -270,6 +286,14 @@ fn map(commands: &mut Commands, id: &str, remote: &RemoteCopy, now: i64) {
         commands.add(&[&"SET", &keys::planner_id_map(id), &mapping]);
         commands.add(&[&"SET", &keys::task_mapping(id), &mapping]);
         commands.add(&[&"SET", &keys::task_mapping_planner(planner_id), &mapping]);
+        // The task lives: what was kept of an earlier deletion must not come back over it.
+        commands.add(&[
+            &"DEL",
+            &keys::sync_dead(planner_id),
+            &keys::sync_tomb(id),
+            &keys::sync_tomb_planner(id),
+        ]);
+        commands.add(&[&"ZREM", &keys::sync_tombs(), &id]);
         if let Some(plan) = &remote.plan {
             commands.add(&[&"HDEL", &keys::sync_orphans(), &lists::held_field(plan, planner_id)]);
         }

@@ -1,17 +1,17 @@
 //! The guard against mass deletions: too many that were only inferred from an absence wait for a person.
 
-use annika_sync::world::Direction;
+use annika_sync::world::{Direction, GuardQuestion};
 use redis::Value;
 use serde::{Deserialize, Serialize};
 
-use super::scripts::{RELEASE, mark_call};
+use super::scripts::{GUARD, RELEASE, mark_call};
 use crate::{
     keys,
     store::{Store, StoreError, command, read},
 };
 
 /// Over how long deletions are counted, ms.
-pub(super) const WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
+const WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
 /// Tasks that are marked in one round trip.
 const TOGETHER: usize = 500;
 
@@ -75,4 +75,25 @@ pub async fn release(store: &Store, direction: Direction) -> Result<u64, StoreEr
         "held deletions are confirmed"
     );
     Ok(ids.len() as u64)
+}
+
+/// Which tasks may be deleted; what may not is held.
+pub(super) async fn permit(store: &Store, question: &GuardQuestion) -> Result<Vec<bool>, StoreError> {
+    let word = question.direction.word();
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let call = GUARD
+        .call()
+        .key(keys::sync_guard(word))
+        .key(keys::sync_guard_held(word))
+        .key(keys::sync_index())
+        .arg(word)
+        .num(WINDOW_MS)
+        .num(question.limits.min.into())
+        .num(question.limits.percent.into())
+        .num(count(question.missing))
+        .num(count(question.of))
+        .arg(keys::sync_state(""));
+    let call = question.ids.iter().fold(call, |call, id| call.arg(id));
+    let answers: Vec<i64> = read(store.run(&call).await?)?;
+    Ok(answers.into_iter().map(|answer| answer == 1).collect())
 }

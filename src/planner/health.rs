@@ -5,7 +5,7 @@ use redis::{FromRedisValue, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::commit::iso;
+use super::{commit::iso, guard};
 use crate::{
     keys,
     store::{Store, StoreError, command},
@@ -51,9 +51,37 @@ pub(super) async fn publish(
     now: i64,
 ) -> Result<(), StoreError> {
     let depths = depths(store).await?;
-    let healthy = report.graph_down_since.is_none() && report.refused_plans.is_empty() && depths.failed == 0;
+    let guarded = guard::guarded(store, now).await?;
+    let held = guarded.iter().any(|(_, side)| side.held > 0);
+    let state = match &report.rebuild {
+        Some(_) => "rebuilding",
+        None if held => "guard",
+        None => "synced",
+    };
+    let healthy = report.graph_down_since.is_none()
+        && report.refused_plans.is_empty()
+        && depths.failed == 0
+        && state == "synced";
+    let rebuild = report.rebuild.as_ref().map(|progress| {
+        json!({
+            "since": iso(progress.since),
+            "documents": progress.documents,
+            "claimed": progress.claimed,
+            "documents_done": progress.documents_done,
+            "plans_listed": progress.plans_listed,
+            "plans": report.plans,
+            "rounds": progress.rounds,
+        })
+    });
+    let guard = guarded.map(|(direction, side)| {
+        let since = side.since_ms.map(iso);
+        (direction.word(), json!({"held": side.held, "since": since, "recent": side.recent}))
+    });
     let health = json!({
         "status": if healthy { "healthy" } else { "degraded" },
+        "state": state,
+        "rebuild": rebuild,
+        "guard": std::collections::BTreeMap::from(guard),
         "timestamp": iso(now),
         "pending_operations": depths.pending,
         "failed_operations": depths.failed,

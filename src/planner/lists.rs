@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use annika_sync::{
     state::TaskState,
-    world::{KnownPlan, Observation, PlanSchedule, SeenDetails},
+    world::{Bequest, KnownPlan, Observation, PlanSchedule, SeenDetails},
 };
 use redis::{Cmd, Value};
 use serde_json::Value as Json;
@@ -94,9 +94,16 @@ pub(super) async fn keep_schedules(
 }
 
 /// Stores what a complete list showed and marks what changed.
-pub(super) async fn observe(store: &Store, observation: &Observation, now: i64) -> Result<(), StoreError> {
+///
+/// `epoch` is what the engine read last, see `same_epoch.lua`.
+pub(super) async fn observe(
+    store: &Store,
+    observation: &Observation,
+    now: i64,
+    epoch: &str,
+) -> Result<(), StoreError> {
     for tasks in observation.changed.chunks(CHUNK) {
-        observe_tasks(store, &observation.plan, tasks).await?;
+        observe_tasks(store, &observation.plan, tasks, epoch).await?;
     }
     let reappeared = observation.reappeared.iter().map(|id| (id.as_str(), String::new()));
     let missing = observation.missing.iter().map(|(id, times)| (id.as_str(), times.to_string()));
@@ -135,7 +142,7 @@ fn is_left(owner: Option<&str>) -> bool {
 /// No id of a task begins with it.
 const LEFT: char = '~';
 
-async fn owners(store: &Store, planner_ids: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
+pub(super) async fn owners(store: &Store, planner_ids: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
     let gets: Vec<Cmd> = planner_ids.iter().map(|id| command("GET", &keys::sync_rmap(id))).collect();
     store.pipeline(&gets).await.into_iter().map(|reply| read(reply?)).collect()
 }
@@ -151,18 +158,22 @@ pub(super) async fn tasks_of(store: &Store, plan: &str) -> Result<Vec<String>, S
     Ok(ids)
 }
 
-async fn observe_tasks(store: &Store, plan: &str, tasks: &[Json]) -> Result<(), StoreError> {
+async fn observe_tasks(store: &Store, plan: &str, tasks: &[Json], epoch: &str) -> Result<(), StoreError> {
     let text = |task: &Json, name: &str| task.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
     let planner_ids: Vec<String> = tasks.iter().map(|task| text(task, "id")).collect();
     let ids: Vec<&str> = planner_ids.iter().map(String::as_str).collect();
     let owners = owners(store, &ids).await?;
+    let unknown: Vec<&str> =
+        ids.iter().zip(&owners).filter(|(_, owner)| owner.is_none()).map(|(id, _)| *id).collect();
+    let mut dead = dead(store, &unknown).await?.into_iter();
     let seconds = i64::from(keys::PLANNER_TASK.ttl_s().unwrap_or_default());
     let calls: Vec<_> = tasks
         .iter()
         .zip(planner_ids.iter().zip(owners))
         .filter(|(_, (_, owner))| !is_left(owner.as_deref()))
         .map(|(task, (planner_id, owner))| {
-            let id = owner.clone().unwrap_or_else(|| format!("{IMPORTED}{planner_id}"));
+            let former = if owner.is_none() { dead.next().flatten() } else { None };
+            let id = owner.clone().or(former).unwrap_or_else(|| format!("{IMPORTED}{planner_id}"));
             let state = TaskState { planner_id: Some(planner_id.clone()), ..TaskState::default() };
             OBSERVE
                 .call()
@@ -173,6 +184,7 @@ async fn observe_tasks(store: &Store, plan: &str, tasks: &[Json]) -> Result<(), 
                 .key(keys::sync_pending())
                 .key(keys::sync_remote(plan))
                 .key(keys::sync_gone(planner_id))
+                .key(keys::sync_epoch())
                 .arg(owner.unwrap_or_default())
                 .arg(&id)
                 .arg(planner_id)
@@ -181,6 +193,7 @@ async fn observe_tasks(store: &Store, plan: &str, tasks: &[Json]) -> Result<(), 
                 .num(seconds)
                 .arg(pending_entry(&id))
                 .arg(serde_json::to_string(&state).unwrap_or_default())
+                .arg(epoch)
         })
         .collect();
     for reply in store.run_many(&calls).await {
@@ -226,6 +239,40 @@ fn note_call(
         .arg(value)
         .arg(pending_entry(owner))
         .arg(etag)
+}
+
+/// Notes for the owners of Planner tasks that other documents had them before.
+pub(super) async fn bequeath(store: &Store, bequests: &[Bequest]) -> Result<(), StoreError> {
+    let call =
+        |bequest: &Bequest| note_call(&bequest.planner_id, &bequest.owner, "heir", &bequest.heir, "").arg("");
+    let calls: Vec<_> = bequests.iter().map(call).collect();
+    for reply in store.run_many(&calls).await {
+        reply?;
+    }
+    Ok(())
+}
+
+/// For Planner tasks without a task: the deleted task that each was, where nothing of that id is there by now.
+async fn dead(store: &Store, planner_ids: &[&str]) -> Result<Vec<Option<String>>, StoreError> {
+    let gets: Vec<Cmd> = planner_ids.iter().map(|id| command("GET", &keys::sync_dead(id))).collect();
+    let mut found = Vec::with_capacity(planner_ids.len());
+    for reply in store.pipeline(&gets).await {
+        let id: Option<String> = read(reply?)?;
+        let free = match &id {
+            None => false,
+            Some(id) => {
+                let mut record = command("HEXISTS", &keys::sync_state(id));
+                record.arg("record");
+                let mut there = false;
+                for reply in store.pipeline(&[command("EXISTS", &keys::task(id)), record]).await {
+                    there |= read::<bool>(reply?)?;
+                }
+                !there
+            }
+        };
+        found.push(id.filter(|_| free));
+    }
+    Ok(found)
 }
 
 /// Marks the tasks whose stored details ETag is another one, or that have none stored and details with content.

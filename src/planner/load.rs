@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use annika_sync::{
     state::TaskState,
-    world::{Direction, GuardNote, Local, Notes, OpenCreate, Snapshot},
+    world::{Direction, GuardNote, Inheritance, Local, Notes, OpenCreate, Snapshot},
 };
 use redis::Value;
 
-use super::{lists, users};
+use super::{inheritance, lists, users};
 use crate::{
     keys,
     store::{Store, StoreError, StoreErrorKind, command, read},
@@ -29,7 +29,7 @@ pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snaps
         commands.push(command("PTTL", &keys::task(id)));
         let mut state = command("HMGET", &keys::sync_state(id));
         state.arg(&["record", "hint", "del", "miss", "absent", "recheck", "seen_etag", "retry", "guard"]);
-        state.arg(&["marked_at", "aged"]);
+        state.arg(&["heir", "marked_at", "aged"]);
         commands.push(state);
     }
     let mut replies = store.pipeline(&commands).await.into_iter();
@@ -102,6 +102,7 @@ type StateReply = (
     Option<String>,
     Option<String>,
     Option<String>,
+    Option<String>,
     Option<i64>,
     Option<String>,
 );
@@ -120,9 +121,10 @@ fn guard_note(text: &str) -> Option<GuardNote> {
 
 /// `now` is Redis's clock in ms, by which marks are dated.
 fn snapshot(id: &str, local: Local, state: Value, now: i64) -> Result<Snapshot, StoreError> {
-    let (record, hint, deleted, missed, absent, recheck, seen_etag, retry, guard, marked_at, aged): StateReply =
-        read(state)?;
-    let notes = Notes { retry: retry.is_some(), guard: guard.as_deref().and_then(guard_note) };
+    let reply: StateReply = read(state)?;
+    let (record, hint, deleted, missed, absent, recheck, seen_etag, retry, guard, heir, marked_at, aged) =
+        reply;
+    let notes = Notes { retry: retry.is_some(), guard: guard.as_deref().and_then(guard_note), heir };
     let mut state = match record {
         None => TaskState::default(),
         Some(record) => {
@@ -145,6 +147,8 @@ fn snapshot(id: &str, local: Local, state: Value, now: i64) -> Result<Snapshot, 
         recheck_details: recheck.is_some(),
         notes,
         stamp_owner: None,
+        inheritance: Inheritance::None,
+        tomb: None,
         orphans: Vec::new(),
         clean_since: BTreeMap::new(),
         open_creates: Vec::new(),
@@ -157,15 +161,20 @@ fn snapshot(id: &str, local: Local, state: Value, now: i64) -> Result<Snapshot, 
 async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), StoreError> {
     enum Want {
         Observed,
-        Owner,
+        Owner(String),
         User(String),
+        Tomb,
     }
     let mut commands = Vec::new();
     let mut wants = Vec::new();
     for (index, snapshot) in snapshots.iter().enumerate() {
         if let Some(planner_id) = &snapshot.state.planner_id {
             let known = snapshot.state.remote.as_ref().map(|remote| remote.etag.as_str());
-            let gone = matches!(snapshot.local, Local::Missing);
+            let gone = matches!(snapshot.local, Local::Missing) || snapshot.state.gone.is_some();
+            if gone && snapshot.state.base.is_empty() && snapshot.state.current.is_empty() {
+                commands.push(command("GET", &keys::sync_tomb(&snapshot.id)));
+                wants.push((index, Want::Tomb));
+            }
             if snapshot.observed_etag.as_deref().is_some_and(|seen| Some(seen) != known) || gone {
                 commands.push(command("GET", &keys::planner_task(planner_id)));
                 wants.push((index, Want::Observed));
@@ -174,7 +183,7 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
             && let Some(planner_id) = claimed_id(snapshot)
         {
             commands.push(command("GET", &keys::sync_rmap(&planner_id)));
-            wants.push((index, Want::Owner));
+            wants.push((index, Want::Owner(planner_id)));
         }
     }
     for (index, snapshot) in snapshots.iter().enumerate() {
@@ -214,13 +223,24 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
                     snapshot.users.insert(name, Some(id).filter(|id| !id.is_empty()));
                 }
             }
-            Want::Owner => {
+            Want::Tomb => snapshot.tomb = read(reply?)?,
+            Want::Owner(planner_id) => {
                 let owner: Option<String> = read(reply?)?;
                 snapshot.stamp_owner = owner.filter(|owner| *owner != snapshot.id);
+                if let (Some(owner), Some(rev)) = (&snapshot.stamp_owner, stamped_rev(snapshot)) {
+                    snapshot.inheritance = inheritance::of(store, &planner_id, owner, &rev).await?;
+                }
             }
         }
     }
     Ok(())
+}
+
+/// The stamp of a document that names a Planner task.
+fn stamped_rev(snapshot: &Snapshot) -> Option<String> {
+    let Local::Present { bytes, .. } = &snapshot.local else { return None };
+    let stamp = annika_sync::lens::Document::parse(bytes).ok()?.sync_stamp()?;
+    (!stamp.planner_id.is_empty()).then_some(stamp.rev)
 }
 
 /// The Planner id that an unmapped document claims to have.

@@ -7,15 +7,19 @@ mod aging;
 mod categories;
 mod commit;
 mod epoch;
+mod exchange;
 mod failed;
 mod guard;
 mod health;
+mod inheritance;
 mod inspect;
 mod listener;
 mod lists;
 mod load;
 mod overdue;
 mod plans;
+mod reclaim;
+mod remedies;
 mod run;
 mod scripts;
 mod signals;
@@ -37,7 +41,8 @@ pub use plans::PlanSources;
 pub use run::{Planner, Status};
 pub(crate) use scripts::mark_changed;
 pub use scripts::{
-    AGE, CLAIM, COMMIT, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE, RELEASE, RESTORE,
+    AGE, CLAIM, COMMIT, EPOCH, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE, RECLAIM,
+    RELEASE, RESTORE,
 };
 pub use tombs::{Restored, Tomb, Tombs, restore, tombs};
 pub use world::PlannerWorld;

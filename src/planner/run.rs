@@ -15,15 +15,9 @@ use annika_sync::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    epoch, failed,
-    failed::Retry,
-    guard,
-    guard::Guarded,
-    health, listener,
+    guard, health, listener,
     overdue::overdue,
     signals::want_poll,
-    tombs,
-    tombs::{Restored, Tombs},
     world::{ENGINE, PlannerWorld},
 };
 use crate::{
@@ -171,61 +165,7 @@ impl Planner {
         Ok(false)
     }
 
-    /// Makes the engine learn everything anew, see [`epoch::rebuild`].
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn rebuild(&self) -> Result<(), StoreError> {
-        epoch::rebuild(self.store()).await
-    }
-
-    /// The deletions that wait for a person, by side.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn guarded(&self) -> Result<[(Direction, Guarded); 2], StoreError> {
-        guard::guarded(self.store(), self.inner.clock.now_ms()).await
-    }
-
-    /// Confirms the deletions that are held now on one side; says how many.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn release(&self, direction: Direction) -> Result<u64, StoreError> {
-        let released = guard::release(self.store(), direction).await?;
-        self.inner.engine.world().wake();
-        Ok(released)
-    }
-
-    /// A page of the deleted tasks, newest first.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn tombs(&self, offset: usize, limit: usize) -> Result<Tombs, StoreError> {
-        tombs::tombs(self.store(), offset, limit).await
-    }
-
-    /// Brings a deleted task back.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn restore(&self, id: &str) -> Result<Restored, StoreError> {
-        let restored = tombs::restore(self.store(), id).await?;
-        self.inner.engine.world().wake();
-        Ok(restored)
-    }
-
-    /// Tries failed tasks again; says how many.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn retry_failed(&self, which: Retry<'_>) -> Result<u64, StoreError> {
-        let retried = failed::retry_failed(self.store(), which).await?;
-        self.inner.engine.world().wake();
-        Ok(retried)
-    }
-
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         &self.inner.engine.world().store
     }
 
@@ -269,6 +209,15 @@ impl Planner {
         self.inner.tracker.spawn_on(work, &runtime);
     }
 
+    pub(super) fn now_ms(&self) -> i64 {
+        self.inner.clock.now_ms()
+    }
+
+    /// Tells the engine of this process that something was marked.
+    pub(super) fn wake(&self) {
+        self.inner.engine.world().wake();
+    }
+
     /// How the sync is doing.
     ///
     /// # Errors
@@ -308,6 +257,32 @@ impl Planner {
                     ));
                 }
                 reasons.extend(health.problems.iter().map(|problem| ("plans_unreadable", problem.clone())));
+            }
+        }
+        if let Some(rebuild) = published.as_ref().and_then(|health| health.rebuild.as_ref()) {
+            reasons.push((
+                "rebuilding",
+                format!(
+                    "the sync's memory is built anew, and nothing is deleted until then: {} documents read, {} of 2 \
+                     rounds of lists",
+                    rebuild.documents, rebuild.rounds
+                ),
+            ));
+        }
+        for (direction, guarded) in guard::guarded(store, self.inner.clock.now_ms()).await? {
+            if guarded.held > 0 {
+                let what = match direction {
+                    Direction::Up => "Planner tasks whose documents vanished",
+                    Direction::Down => "documents whose Planner tasks vanished",
+                };
+                reasons.push((
+                    "delete_guard",
+                    format!(
+                        "{} {what} are not deleted: check them, then release the side `{}`, or rebuild to bring them back",
+                        guarded.held,
+                        direction.word()
+                    ),
+                ));
             }
         }
         if depths.failed > 0 {

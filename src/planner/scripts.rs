@@ -12,12 +12,18 @@ macro_rules! marking {
     };
 }
 
+macro_rules! in_epoch {
+    ($file:literal) => {
+        concat!(include_str!("lua/same_epoch.lua"), marking!($file))
+    };
+}
+
 /// Takes due tasks.
-pub static CLAIM: Script = Script::new("planner/claim", 4, marking!("claim.lua"));
+pub static CLAIM: Script = Script::new("planner/claim", 5, in_epoch!("claim.lua"));
 /// Makes tasks due.
 pub static MARK_MANY: Script = Script::new("planner/mark_many", 3, marking!("mark_many.lua"));
 /// Stores what a list showed.
-pub static OBSERVE: Script = Script::new("planner/observe", 3, marking!("observe.lua"));
+pub static OBSERVE: Script = Script::new("planner/observe", 4, in_epoch!("observe.lua"));
 /// Writes one field of a task's state and marks it.
 pub static NOTE: Script = Script::new("planner/note", 3, marking!("note.lua"));
 /// Keeps tasks that open creates may have made.
@@ -38,6 +44,10 @@ pub static COMMIT: Script = Script::new(
 pub static LEASE: Script = Script::new("planner/lease", 2, include_str!("lua/lease.lua"));
 /// Frees what the last holder of the engine's lease had claimed.
 pub static FREE: Script = Script::new("planner/free", 2, marking!("free.lua"));
+/// Replaces the epoch.
+pub static EPOCH: Script = Script::new("planner/epoch", 1, include_str!("lua/epoch.lua"));
+/// Gives a document its Planner task back.
+pub static RECLAIM: Script = Script::new("planner/reclaim", 1, include_str!("lua/reclaim.lua"));
 /// Says which inferred deletions may go through.
 pub static GUARD: Script = Script::new("planner/guard", 1, marking!("guard.lua"));
 /// Confirms held deletions.

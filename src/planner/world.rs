@@ -8,17 +8,19 @@ use std::{
     time::Duration,
 };
 
-use annika_sync::world::{
-    CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan,
-    Observation, OpenCreate, Pace, PlanList, PlanSchedule, Plans, Quota, Report, SUSPECTED, SeenDetails,
-    Signals, Snapshot, Stored, SweepPage, Turn, World,
+use annika_sync::{
+    engine::EPOCH_CHANGED,
+    world::{
+        Bequest, CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest,
+        GuardQuestion, KnownPlan, Observation, OpenCreate, Pace, PlanList, PlanSchedule, Plans, Quota,
+        Reclaimed, Report, SUSPECTED, SeenDetails, Signals, Snapshot, Stored, SweepPage, Turn, World,
+    },
 };
 use redis::Value;
-use serde_json::Value as Json;
 use tokio::sync::Notify;
 
 use super::{
-    commit, health, lists, load, plans,
+    commit, epoch, exchange, guard, health, lists, load, plans, reclaim,
     scripts::{CLAIM, FREE, INGEST, LEASE, PACE, PAUSE, mark_call},
     signals::signals,
     sweep,
@@ -26,7 +28,7 @@ use super::{
 };
 use crate::{
     clock::{SharedClock, SharedRng},
-    graph::{self, GraphClient, ListOutcome, Outcome},
+    graph::GraphClient,
     keys,
     store::{ScriptCall, Store, StoreError, StoreErrorKind},
     tasks::pending_entry,
@@ -60,6 +62,7 @@ pub struct PlannerWorld {
     /// The number of the next claim; it stays where the answer was lost.
     claim: AtomicU64,
     marks: Notify,
+    epoch: epoch::KnownEpoch,
     /// Where the discovery goes on in a large key space.
     pub(super) scan: Mutex<Option<u64>>,
     pub(super) marked_here: AtomicU64,
@@ -96,6 +99,7 @@ impl PlannerWorld {
             holder,
             claim: AtomicU64::new(1),
             marks: Notify::new(),
+            epoch: epoch::KnownEpoch::default(),
             scan: Mutex::new(None),
             marked_here: AtomicU64::new(0),
             upkeep: Upkeep::default(),
@@ -114,19 +118,20 @@ impl PlannerWorld {
         self.marks.notify_one();
     }
 
-    /// Makes tasks due, with what is known about why.
+    /// Makes tasks due, with what is known about why; says how many there were by the script's count.
     pub(super) async fn mark_because(
         &self,
         ids: &[String],
         reason: &str,
         delay: Duration,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
+        let mut counted = 0;
         for ids in ids.chunks(500) {
-            self.store.run(&mark_call(ids, reason, millis(delay))).await?;
+            counted += number_of(self.store.run(&mark_call(ids, reason, millis(delay))).await?)?;
             self.marked_here.fetch_add(ids.len() as u64, Ordering::Relaxed);
         }
         self.wake();
-        Ok(())
+        Ok(usize::try_from(counted).unwrap_or(0))
     }
 
     async fn lease(&self, length: Duration) -> Result<bool, StoreError> {
@@ -267,70 +272,8 @@ pub(super) fn number_of(value: Value) -> Result<i64, StoreError> {
 
 /// The engine's form of a store's failure.
 pub(super) fn failed(error: StoreError) -> annika_sync::world::StoreError {
-    annika_sync::world::StoreError { code: error.kind.code(), message: error.to_string() }
-}
-
-fn request(request: &GraphRequest) -> graph::Request {
-    use graph::planner;
-    match request {
-        GraphRequest::GetTask { planner_id } => planner::get_task(planner_id),
-        GraphRequest::GetDetails { planner_id } => planner::get_details(planner_id),
-        GraphRequest::FindUsers { name } => graph::directory::find_users(name),
-        GraphRequest::CreateTask { body, beta, not_after } => {
-            let create = planner::create_task(body.clone()).not_after(*not_after);
-            if *beta { create.beta() } else { create }
-        }
-        GraphRequest::PatchTask { planner_id, etag, body } => {
-            planner::update_task(planner_id, etag, body.clone())
-        }
-        GraphRequest::PatchDetails { planner_id, etag, body } => {
-            planner::update_details(planner_id, etag, body.clone())
-        }
-        GraphRequest::DeleteTask { planner_id, etag } => planner::delete_task(planner_id, etag),
-    }
-}
-
-fn outcome(outcome: Outcome) -> GraphOutcome {
-    match outcome {
-        Outcome::Answer(answer) => {
-            let body = with_etag(answer.body, answer.etag);
-            GraphOutcome::Answer { status: answer.status, body, retry_after: answer.retry_after }
-        }
-        Outcome::Unknown(graph::Unknown::ServerError { status, retry_after }) => {
-            GraphOutcome::Answer { status, body: None, retry_after }
-        }
-        Outcome::Unknown(reason) => GraphOutcome::Unknown { reason: reason.to_string() },
-        Outcome::NotSent(reason) => GraphOutcome::NotSent { reason: reason.to_string() },
-    }
-}
-
-/// An entity whose ETag came in the header alone gets it where the engine looks for it.
-fn with_etag(body: Option<Json>, etag: Option<String>) -> Option<Json> {
-    let mut body = body?;
-    if let (Some(entity), Some(etag)) =
-        (body.as_object_mut().filter(|entity| entity.contains_key("id")), etag)
-    {
-        entity.entry("@odata.etag").or_insert(Json::String(etag));
-    }
-    Some(body)
-}
-
-fn plan_list(outcome: ListOutcome, begun_at: i64) -> PlanList {
-    match outcome {
-        ListOutcome::Complete(tasks) => PlanList::Complete { tasks, begun_at },
-        ListOutcome::Failed { status, retry_after, .. } => PlanList::Refused { status, retry_after },
-        ListOutcome::Incomplete(ref reason) => {
-            let retry_after = outcome.retry_after();
-            let silent = match reason {
-                graph::Incomplete::NotSent(_) => true,
-                graph::Incomplete::Lost(lost) => {
-                    !matches!(lost, graph::Unknown::Unreadable(_) | graph::Unknown::ServerError { .. })
-                }
-                _ => false,
-            };
-            PlanList::Incomplete { reason: reason.to_string(), answered: !silent, retry_after }
-        }
-    }
+    let code = if epoch::is_another(&error) { EPOCH_CHANGED } else { error.kind.code() };
+    annika_sync::world::StoreError { code, message: error.to_string() }
 }
 
 impl World for PlannerWorld {
@@ -358,11 +301,36 @@ impl World for PlannerWorld {
         self.lease(Duration::ZERO).await.map(|_| ()).map_err(failed)
     }
 
-    async fn mark(&self, ids: &[String], delay: Duration) -> Stored<()> {
-        self.mark_because(ids, "changed", delay).await.map_err(failed)
+    async fn epoch(&self) -> Stored<Option<String>> {
+        self.epoch.read(&self.store).await.map_err(failed)
     }
 
-    async fn mark_missing(&self, ids: &[String]) -> Stored<()> {
+    async fn set_epoch(&self, from: Option<&str>, to: &str) -> Stored<bool> {
+        self.epoch.replace(&self.store, from, to).await.map_err(failed)
+    }
+
+    async fn reclaim(&self, cursor: Option<String>) -> Stored<Reclaimed> {
+        reclaim::slice(&self.store, cursor).await.map_err(failed)
+    }
+
+    async fn owners(&self, planner_ids: &[String]) -> Stored<Vec<Option<String>>> {
+        let ids: Vec<&str> = planner_ids.iter().map(String::as_str).collect();
+        lists::owners(&self.store, &ids).await.map_err(failed)
+    }
+
+    async fn bequeath(&self, bequests: &[Bequest]) -> Stored<()> {
+        lists::bequeath(&self.store, bequests).await.map_err(failed)
+    }
+
+    async fn permit(&self, question: GuardQuestion) -> Stored<Vec<bool>> {
+        guard::permit(&self.store, &question).await.map_err(failed)
+    }
+
+    async fn mark(&self, ids: &[String], delay: Duration) -> Stored<()> {
+        self.mark_because(ids, "changed", delay).await.map(|_| ()).map_err(failed)
+    }
+
+    async fn mark_missing(&self, ids: &[String]) -> Stored<usize> {
         self.mark_because(ids, "missing", Duration::ZERO).await.map_err(failed)
     }
 
@@ -402,7 +370,9 @@ impl World for PlannerWorld {
             .arg(keys::sync_state(""))
             .arg(number.to_string())
             .num(i64::from(SUSPECTED))
-            .num(i64::from(CLAIMS_LOST));
+            .num(i64::from(CLAIMS_LOST))
+            .key(keys::sync_epoch())
+            .arg(self.epoch.as_read());
         let reply = self.store.run(&call).await.map_err(failed)?;
         self.claim.store(number + 1, Ordering::Relaxed);
         let Value::Array(parts) = reply else {
@@ -466,7 +436,8 @@ impl World for PlannerWorld {
         let begun_at = self.clock.now_ms();
         let lists = self.graph.tasks_of_plans(plans, &|| turn.next_page()).await;
         let requests = self.graph.counters().sub_requests.saturating_sub(before);
-        let mut lists: Vec<PlanList> = lists.into_iter().map(|list| plan_list(list, begun_at)).collect();
+        let mut lists: Vec<PlanList> =
+            lists.into_iter().map(|list| exchange::plan_list(list, begun_at)).collect();
         for list in &mut lists {
             if let PlanList::Complete { tasks, .. } = list {
                 tasks.iter_mut().for_each(|task| self.upkeep.without_erased(task));
@@ -492,7 +463,9 @@ impl World for PlannerWorld {
     }
 
     async fn observe(&self, observation: Observation) -> Stored<()> {
-        lists::observe(&self.store, &observation, self.clock.now_ms()).await.map_err(failed)?;
+        lists::observe(&self.store, &observation, self.clock.now_ms(), &self.epoch.as_read())
+            .await
+            .map_err(failed)?;
         self.wake();
         Ok(())
     }
@@ -518,9 +491,9 @@ impl World for PlannerWorld {
     }
 
     async fn graph(&self, requests: Vec<GraphRequest>) -> Vec<GraphOutcome> {
-        let requests = requests.iter().map(request).collect();
+        let requests = requests.iter().map(exchange::request).collect();
         let mut outcomes: Vec<GraphOutcome> =
-            self.graph.batch(requests).await.into_iter().map(outcome).collect();
+            self.graph.batch(requests).await.into_iter().map(exchange::outcome).collect();
         for outcome in &mut outcomes {
             if let GraphOutcome::Answer { body: Some(body), .. } = outcome {
                 self.upkeep.without_erased(body);

@@ -11,7 +11,7 @@ pub(crate) use create::adopt;
 pub use gone::ABSENT;
 use resolve::Resolution;
 pub(crate) use resolve::closest;
-pub use resolve::is_held;
+pub use resolve::{is_held, made_by};
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     lens::{self, Document, Field, Fields, Names, Projection, Value},
     merge::Conflict,
     state::{Failure, Remote, TaskState, digest},
-    world::{Event, Local, LocalWrite, Plans, Snapshot},
+    world::{Bequest, Direction, Event, Local, LocalWrite, Plans, Snapshot},
 };
 
 /// Two answers 404 or 403 count as two only when they are this far apart, ms.
@@ -43,6 +43,8 @@ pub struct Context<'a> {
     pub plans: &'a Plans,
     /// Under which scenario creates carry an id of ours; `None` = they do not.
     pub scenario: Option<&'a str>,
+    /// The store has lost its memory: an absence proves nothing.
+    pub rebuilding: bool,
 }
 
 /// What is to be done at Graph, or that nothing is.
@@ -97,6 +99,15 @@ pub enum Action {
     },
 }
 
+/// A deletion that a step is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// On which side: `Up` in Planner, `Down` the document.
+    pub direction: Direction,
+    /// An agent said that it deleted the task; else the deletion is inferred from an absence.
+    pub stated: bool,
+}
+
 /// The next step of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -116,12 +127,18 @@ pub struct Step {
     pub events: Vec<Event>,
     /// Fields whose values came down.
     pub downloaded: Vec<Field>,
+    /// It deletes the task on one side, or begins to.
+    pub deletion: Option<Deletion>,
+    /// Another document's Planner task that this one wants back.
+    pub bequest: Option<Bequest>,
+    /// The task goes on under another id.
+    pub bequeathed: bool,
     /// What to do at Graph.
     pub action: Action,
 }
 
 impl Step {
-    fn new(state: TaskState, action: Action) -> Self {
+    pub(crate) fn new(state: TaskState, action: Action) -> Self {
         Self {
             state,
             forget: false,
@@ -131,6 +148,9 @@ impl Step {
             clear_absent: false,
             events: Vec::new(),
             downloaded: Vec::new(),
+            deletion: None,
+            bequest: None,
+            bequeathed: false,
             action,
         }
     }
@@ -226,6 +246,9 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
             return fail(state, problem, context.now);
         }
     };
+    if let Some(step) = create::bequeath(&state, snapshot, here.as_ref()) {
+        return step;
+    }
     if let Some(failure) = &state.failure {
         // A deletion that Graph refuses is parked under no digest.
         let digest = here.as_ref().map_or("", |here| here.digest.as_str());

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::lens::{Field, Fields, Value};
+use crate::{
+    lens::{Field, Fields, Value},
+    world::Inheritance,
+};
 
 /// How many of our own writes of a document are remembered (`views`).
 pub const VIEWS: usize = 8;
@@ -83,6 +86,9 @@ pub struct TaskState {
     /// The document had a time to live when last seen: its absence says nothing.
     #[serde(skip_serializing_if = "is_false")]
     pub expires: bool,
+    /// The document was imported, and nobody but us has written it since.
+    #[serde(skip_serializing_if = "is_false")]
+    pub imported: bool,
     /// Planner's side must be read before anything else is decided.
     #[serde(skip_serializing_if = "is_false")]
     pub need_get: bool,
@@ -280,6 +286,17 @@ impl TaskState {
             self.labels.clear();
         }
         self.labels.extend(labels);
+    }
+
+    /// What a document with a stamp of `rev` for the same Planner task may claim, where this one is the imported one
+    /// and its text has this digest.
+    pub fn inheritance(&self, rev: &str, digest: Option<&str>) -> Inheritance {
+        let known = self.rev.as_deref() == Some(rev) || self.views.iter().any(|view| view.rev == rev);
+        match digest {
+            _ if known => Inheritance::None,
+            Some(digest) if self.imported && self.seen.as_deref() == Some(digest) => Inheritance::Open,
+            _ => Inheritance::Edited,
+        }
     }
 
     /// Remembers that a remote change replaced `value` of `field`, or that it lost a conflict.

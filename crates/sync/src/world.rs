@@ -10,9 +10,11 @@ use crate::lens::{Categories, DayTime};
 use crate::gauges::{Histogram, Lists, Traffic};
 use crate::state::Attempt;
 
+mod memory;
 mod request;
 mod step;
 
+pub use memory::*;
 pub use request::*;
 pub use step::*;
 
@@ -194,6 +196,8 @@ pub struct Report {
     pub sweep_ms: Option<i64>,
     /// Since when this process has the engine's lease, ms.
     pub lease_since: Option<i64>,
+    /// How far the rebuild has come, while one runs.
+    pub rebuild: Option<RebuildProgress>,
 }
 
 /// Everything from outside.
@@ -212,10 +216,27 @@ pub trait World: Send + Sync {
     /// Gives the engine's lease back.
     fn release_lease(&self) -> impl Future<Output = Stored<()>> + Send;
 
+    /// Reads the epoch; `None` = it is proven that there is none. From now on the store refuses to hand out or import
+    /// tasks under another one, with the code [`crate::engine::EPOCH_CHANGED`].
+    fn epoch(&self) -> impl Future<Output = Stored<Option<String>>> + Send;
+    /// Replaces the epoch `from` (`None` = there is none), and takes the new one for the one that was read. `false` =
+    /// it is another one by now.
+    fn set_epoch(&self, from: Option<&str>, to: &str) -> impl Future<Output = Stored<bool>> + Send;
+    /// Gives documents the Planner tasks back that their stamps, their ids or the seed maps name; the first claim
+    /// of a Planner task stands.
+    fn reclaim(&self, cursor: Option<String>) -> impl Future<Output = Stored<Reclaimed>> + Send;
+    /// Which tasks these Planner tasks are, in their order.
+    fn owners(&self, planner_ids: &[String]) -> impl Future<Output = Stored<Vec<Option<String>>>> + Send;
+    /// Tells the owners of Planner tasks that other documents had them before.
+    fn bequeath(&self, bequests: &[Bequest]) -> impl Future<Output = Stored<()>> + Send;
+    /// Which of these tasks may be deleted, in their order. What may not is held for a person.
+    fn permit(&self, question: GuardQuestion) -> impl Future<Output = Stored<Vec<bool>>> + Send;
+
     /// Makes tasks due after `delay`.
     fn mark(&self, ids: &[String], delay: Duration) -> impl Future<Output = Stored<()>> + Send;
-    /// Counts one sweep that did not find these documents, and makes them due.
-    fn mark_missing(&self, ids: &[String]) -> impl Future<Output = Stored<()>> + Send;
+    /// Counts one sweep that did not find these documents, and makes them due; says of how many no agent said that it
+    /// deleted them.
+    fn mark_missing(&self, ids: &[String]) -> impl Future<Output = Stored<usize>> + Send;
     /// Turns what others pushed to `annika:sync:pending` into marks; says how many.
     fn ingest_pending(&self) -> impl Future<Output = Stored<usize>> + Send;
     /// Takes due tasks for `lease`. Where the answer to a call was lost, the next call gives the same tasks again.

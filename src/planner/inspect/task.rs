@@ -58,7 +58,9 @@ impl Planner {
             return Err(InspectError::UnknownTask(id.to_owned()));
         }
         let now = world.clock.now_ms();
-        let context = Context { now, rev: "explained".to_owned(), plans: &plans, scenario: None };
+        let epoch: Option<String> = world.store.command(&command("GET", keys::sync_epoch())).await?;
+        let rebuilding = epoch.is_none_or(|epoch| epoch.starts_with(annika_sync::engine::REBUILD));
+        let context = Context { now, rev: "explained".to_owned(), plans: &plans, scenario: None, rebuilding };
         Ok(Explained { task: explain(&snapshot, &context), schedule })
     }
 

@@ -1,5 +1,5 @@
 -- claim: takes the tasks that are due, each for the length of a lease and under a new fence.
--- Version 4. `mark` (for its clock) stands in front of it.
+-- Version 5. `same_epoch` and `mark` (for its clock) stand in front of it.
 --
 -- Atomic because two workers must never get the same task: the score in the due-set is schedule and lease at once.
 -- A call whose answer was lost is made again under the same number, and gets the same answer: else its tasks would
@@ -12,8 +12,10 @@
 -- KEYS 1 due     zset: task id -> ms; beside it the one of low priority, see mark
 --      2 fence   the last one given
 --      3 answer  list: number and claims of this worker's last call
+--      4 epoch, see same_epoch
 -- ARGV 1 the most urgent tasks   2 the most of low priority   3 lease ms   4 prefix of the state keys
 --      5 number of the call, rises   6 claims lost until a task is claimed alone   7 … until it is put off
+--      8 the epoch that was read
 -- Reply {ms until the next task is due, or -1; then id, fence, 0 urgent | 1 low | 2 put off, …}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,5 +1,5 @@
 -- observe: stores what a list showed of one Planner task, and makes its task due.
--- Version 3. `mark` stands in front of it.
+-- Version 4. `same_epoch` and `mark` stand in front of it.
 --
 -- Atomic because a create that is being committed at the same moment must not be imported as a second task: the map
 -- is read and written in one step.
@@ -8,10 +8,11 @@
 -- KEYS 1 rmap     string: the task it is     2 cache    string: the task as Graph sent it
 --      3 state    hash                       4 due      zset      5 pending   list
 --      6 remote   hash: Planner id -> ETag   7 gone     string: deleted a moment ago
+--      8 epoch, see same_epoch
 -- ARGV 1 the id that the map had a moment ago, '' = none
 --      2 id       of the task, new or not    3 Planner id         4 ETag
 --      5 text     the task as Graph sent it  6 seconds to cache it
---      7 mirror   8 the record of a new task
+--      7 mirror   8 the record of a new task   9 the epoch that was read
 -- Reply marked | moved (the map is another now; the next list will tell) | gone (a stale list shows a deleted task)
 local have = redis.call('GET', KEYS[1]) or ''
 if have ~= ARGV[1] then

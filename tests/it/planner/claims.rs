@@ -3,7 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use annika::{keys, planner::CLAIM, tasks::pending_entry};
-use annika_sync::world::{Claim, CommitResult, DEBOUNCE, Next, Observation, Pace, PollsWanted, Quota, World};
+use annika_sync::{
+    engine::EPOCH_CHANGED,
+    world::{
+        Claim, Claimed, CommitResult, DEBOUNCE, Next, Observation, Pace, PollsWanted, Quota, StoreError,
+        World,
+    },
+};
 use redis::AsyncCommands;
 
 use super::{Stage, done};
@@ -328,13 +334,15 @@ async fn claim_call(stage: &Stage, number: u32) -> Vec<String> {
         .key(keys::sync_due())
         .key(keys::sync_fence())
         .key(keys::sync_claimed("w"))
+        .key(keys::sync_epoch())
         .num(20)
         .num(20)
         .num(60_000)
         .arg(keys::sync_state(""))
         .num(i64::from(number))
         .num(2)
-        .num(5);
+        .num(5)
+        .arg("*");
     let reply: Vec<redis::Value> = redis::from_redis_value(stage.store().run(&call).await.unwrap()).unwrap();
     reply.into_iter().skip(1).map(|part| redis::from_redis_value(part).unwrap()).collect()
 }
@@ -441,4 +449,34 @@ async fn a_counter_that_a_failover_set_back_gives_no_fence_twice() {
     stage.world.mark(&ids(1..2), Duration::ZERO).await.unwrap();
     let after = stage.world.claim(Quota::each(20), MINUTE).await.unwrap().claims.remove(0);
     assert!(after.fence > before.fence, "{} after {}", after.fence, before.fence);
+}
+
+#[tokio::test]
+async fn a_fence_from_before_a_wipe_is_never_given_again() {
+    let mut stage = Stage::start().await;
+    let before = stage.claimed("t", "{}").await;
+    let _: redis::Value = redis::cmd("FLUSHALL").query_async(&mut stage.redis).await.unwrap();
+    let after = stage.claimed("t", "{}").await;
+    assert!(after.fence > before.fence, "{} after {}", after.fence, before.fence);
+    assert_eq!(stage.commit(done(&before)).await, CommitResult::LeaseLost);
+}
+
+#[tokio::test]
+async fn under_another_epoch_than_the_one_that_was_read_nothing_is_handed_out() {
+    let mut stage = Stage::start().await;
+    stage.world.mark(&["t".to_owned()], Duration::ZERO).await.unwrap();
+    let code = |result: Result<Claimed, StoreError>| result.map_err(|error| error.code);
+    assert_eq!(stage.world.epoch().await, Ok(None));
+    let () = stage.redis.set(keys::sync_epoch(), "others").await.unwrap();
+    assert_eq!(code(stage.world.claim(Quota::each(20), MINUTE).await), Err(EPOCH_CHANGED));
+    assert_eq!(stage.world.set_epoch(None, "mine").await, Ok(false), "it is another one by now");
+    assert_eq!(stage.world.epoch().await, Ok(Some("others".into())));
+    assert_eq!(stage.world.set_epoch(Some("others"), "mine").await, Ok(true));
+    assert_eq!(stage.world.claim(Quota::each(20), MINUTE).await.unwrap().claims.len(), 1);
+    let () = stage.redis.del(keys::sync_epoch()).await.unwrap();
+    assert_eq!(
+        code(stage.world.claim(Quota::each(20), MINUTE).await),
+        Err(EPOCH_CHANGED),
+        "a rebuild was asked for"
+    );
 }

@@ -192,9 +192,11 @@ async fn a_forgotten_task_leaves_nothing_but_its_grave() {
     assert_eq!(
         left,
         [
+            keys::sync_dead("P-1"),
             keys::sync_fence().to_owned(),
             keys::sync_gone("P-1"),
             keys::sync_tomb("t"),
+            keys::sync_tomb_planner("t"),
             keys::sync_tombs().to_owned()
         ]
     );

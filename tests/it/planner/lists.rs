@@ -104,8 +104,9 @@ async fn observed_late(store: &Store, planner_id: &str, owner: &str, id: &str) -
         .key(keys::sync_due())
         .key(keys::sync_pending())
         .key(keys::sync_remote("L"))
-        .key(keys::sync_gone(planner_id));
-    let args = [owner, id, planner_id, "W/\"1\"", "{}", "60", "mirror", "{}"];
+        .key(keys::sync_gone(planner_id))
+        .key(keys::sync_epoch());
+    let args = [owner, id, planner_id, "W/\"1\"", "{}", "60", "mirror", "{}", "*"];
     let call = args.iter().fold(call, |call, arg| call.arg(arg));
     redis::from_redis_value(store.run(&call).await.unwrap()).unwrap()
 }

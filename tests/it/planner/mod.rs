@@ -5,6 +5,7 @@ mod claims;
 mod commit;
 mod foreign;
 mod lists;
+mod losses;
 mod messages;
 mod outages;
 mod recovery;
@@ -165,6 +166,8 @@ pub fn done(claim: &Claim) -> Commit {
         expect_absent: false,
         tomb: None,
         found_users: Vec::new(),
+        last_copy: None,
+        bequeathed: false,
         events: Vec::new(),
         next: Next::Done { hint: 1 },
     }

@@ -10,14 +10,16 @@ use annika_sync::{
     plan::ABSENT,
     state::{TaskState, digest},
     world::{
-        CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, DEBOUNCE, Direction, Event, KnownPlan, Local,
-        Next, Notes, OpenCreate, Pace, PlanSchedule, Quota, SUSPECTED, SeenDetails, Snapshot, SweepPage,
+        Bequest, CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, DEBOUNCE, Direction, Event, GuardNote,
+        GuardQuestion, Inheritance, KnownPlan, Local, Next, Notes, OpenCreate, Pace, PlanSchedule, Quota,
+        Reclaimed, SUSPECTED, SeenDetails, Snapshot, SweepPage,
     },
 };
 use serde_json::Value as Json;
 
 const GONE_MS: i64 = 120_000;
 const CACHE_MS: i64 = 3_600_000;
+const GUARD_MS: i64 = 24 * 3_600_000;
 
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -67,11 +69,17 @@ pub struct Store {
     pub plans: BTreeMap<String, KnownPlan>,
     pub schedules: BTreeMap<String, PlanSchedule>,
     gone: BTreeMap<String, i64>,
+    /// The deleted task that a dead Planner task was.
+    dead: BTreeMap<String, String>,
+    tombs: BTreeMap<String, Vec<u8>>,
     pub creates: BTreeMap<String, OpenCreate>,
     pub held: BTreeMap<String, Held>,
     details_etags: BTreeMap<String, String>,
     /// What the directory said, by folded name.
     users: BTreeMap<String, Option<String>>,
+    pub epoch: Option<String>,
+    /// By side: the deletions that went through, with their times, and those that are held.
+    pub guards: [(BTreeMap<String, i64>, BTreeSet<String>); 2],
     lease: Option<(u64, i64)>,
     pub pause_until: i64,
     pub pace: Option<Pace>,
@@ -95,6 +103,58 @@ impl Store {
     pub fn state(&self, id: &str) -> TaskState {
         let record = self.tasks.get(id).and_then(|task| task.record.as_deref());
         record.map_or_else(TaskState::default, |record| serde_json::from_str(record).expect("a state"))
+    }
+
+    /// The claims of a rebuild: by stamp, else by the id.
+    pub fn reclaim(&mut self, now: i64) -> Reclaimed {
+        let mut reclaimed = Reclaimed::default();
+        let ids: Vec<String> = self.documents.keys().cloned().collect();
+        for id in ids {
+            let Some(stored) = self.document(&id, now) else { continue };
+            reclaimed.documents += 1;
+            let stamp = Document::parse(&stored.bytes).ok().and_then(|document| document.sync_stamp());
+            let stamped = stamp.map(|stamp| stamp.planner_id).filter(|id| !id.is_empty());
+            let named = || id.strip_prefix("planner-").map(str::to_owned);
+            let Some(planner_id) = stamped.or_else(named) else { continue };
+            let owner = self.owners.entry(planner_id.clone()).or_insert_with(|| id.clone());
+            if *owner != id {
+                continue;
+            }
+            reclaimed.claimed += 1;
+            let state = TaskState { planner_id: Some(planner_id), ..TaskState::default() };
+            let record = serde_json::to_string(&state).expect("serialises");
+            self.tasks.entry(id).or_default().record.get_or_insert(record);
+        }
+        reclaimed
+    }
+
+    /// The guard script.
+    pub fn permit(&mut self, question: &GuardQuestion, now: i64) -> Vec<bool> {
+        let GuardQuestion { direction, ids, limits, missing, of } = question;
+        let known = self.index.len();
+        let (window, held) = &mut self.guards[usize::from(*direction == Direction::Down)];
+        window.retain(|_, at| now - *at < GUARD_MS);
+        let released = |task: Option<&Task>| {
+            task.is_some_and(|task| task.notes.guard == Some(GuardNote::Released(*direction)))
+        };
+        let fresh: Vec<&String> =
+            ids.iter().filter(|id| !released(self.tasks.get(*id)) && !window.contains_key(*id)).collect();
+        if fresh.is_empty() {
+            return vec![true; ids.len()];
+        }
+        let share = known * usize::try_from(limits.percent).expect("small") / 100;
+        let most = share.max(usize::try_from(limits.min).expect("small"));
+        let empty = *of > 1 && missing >= of && limits.percent < 100;
+        let stop = empty || !held.is_empty() || window.len() + fresh.len().max(*missing) > most;
+        for id in &fresh {
+            if stop {
+                held.insert((*id).clone());
+                self.tasks.entry((*id).clone()).or_default().notes.guard = Some(GuardNote::Held(*direction));
+            } else {
+                window.insert((*id).clone(), now);
+            }
+        }
+        ids.iter().map(|id| !stop || !fresh.contains(&id)).collect()
     }
 
     pub fn hold_lease(&mut self, holder: u64, length: i64, now: i64) -> bool {
@@ -137,9 +197,13 @@ impl Store {
         self.mark(id, delay, now);
     }
 
-    pub fn mark_missing(&mut self, id: &str, now: i64) {
-        self.tasks.entry(id.to_owned()).or_default().missed += 1;
+    /// Whether no agent said that it deleted it.
+    pub fn mark_missing(&mut self, id: &str, now: i64) -> bool {
+        let task = self.tasks.entry(id.to_owned()).or_default();
+        task.missed += 1;
+        let unstated = !task.deleted;
         self.mark(id, 0, now);
+        unstated
     }
 
     pub fn keep_pace(&mut self, holder: u64, pace: Pace, now: i64) {
@@ -233,6 +297,8 @@ impl Store {
             absent_lists: task.absent,
             recheck_details: task.recheck,
             notes: task.notes,
+            inheritance: Inheritance::None,
+            tomb: None,
             stamp_owner: None,
             orphans: Vec::new(),
             clean_since: BTreeMap::new(),
@@ -246,7 +312,10 @@ impl Store {
     pub fn complete(&self, snapshot: &mut Snapshot, now: i64) {
         if let Some(planner_id) = &snapshot.state.planner_id {
             let known = snapshot.state.remote.as_ref().map(|remote| remote.etag.as_str());
-            let gone = matches!(snapshot.local, Local::Missing);
+            let gone = matches!(snapshot.local, Local::Missing) || snapshot.state.gone.is_some();
+            if gone && snapshot.state.base.is_empty() && snapshot.state.current.is_empty() {
+                snapshot.tomb = self.tombs.get(&snapshot.id).cloned();
+            }
             if snapshot.observed_etag.as_deref().is_some_and(|seen| Some(seen) != known) || gone {
                 let cached = self.cache.get(planner_id).filter(|(_, until)| *until > now);
                 snapshot.observed = cached.map(|(json, _)| json.clone());
@@ -255,10 +324,19 @@ impl Store {
             && let Local::Present { bytes, .. } = &snapshot.local
         {
             let stamp = Document::parse(bytes).ok().and_then(|document| document.sync_stamp());
-            let stamped = stamp.map(|stamp| stamp.planner_id).filter(|id| !id.is_empty());
+            let stamp = stamp.filter(|stamp| !stamp.planner_id.is_empty());
+            let rev = stamp.as_ref().map(|stamp| stamp.rev.clone());
+            let stamped = stamp.map(|stamp| stamp.planner_id);
             let claimed = stamped.or_else(|| snapshot.id.strip_prefix("planner-").map(str::to_owned));
-            let owner = claimed.and_then(|planner_id| self.owners.get(&planner_id).cloned());
+            let owner = claimed.as_ref().and_then(|planner_id| self.owners.get(planner_id).cloned());
             snapshot.stamp_owner = owner.filter(|owner| *owner != snapshot.id);
+            if let (Some(owner), Some(rev), Some(planner_id)) = (&snapshot.stamp_owner, rev, claimed)
+                && owner.strip_prefix("planner-") == Some(planner_id.as_str())
+                && self.tasks.get(owner).is_some_and(|task| task.record.is_some())
+            {
+                let digest = self.document(owner, now).map(|stored| digest(&stored.bytes));
+                snapshot.inheritance = self.state(owner).inheritance(&rev, digest.as_deref());
+            }
         }
         if snapshot.state.create.is_some() {
             snapshot.orphans = self.held.values().flat_map(|held| held.tasks.values().cloned()).collect();
@@ -338,8 +416,12 @@ impl Store {
         if commit.settled.retry {
             task.notes.retry = false;
         }
-        if commit.settled.guard.is_some() {
+        if commit.settled.heir.is_some() {
+            task.notes.heir = None;
+        }
+        if let Some(note) = commit.settled.guard {
             task.notes.guard = None;
+            self.guards[usize::from(note.direction() == Direction::Down)].1.remove(id);
         }
         task.failed = commit.state.as_ref().and_then(failed);
         self.put_create(commit);
@@ -396,6 +478,15 @@ impl Store {
     }
 
     fn put_maps(&mut self, commit: &Commit, now: i64) {
+        let last = commit.write.as_ref().filter(|write| write.new.is_none());
+        if let Some(last) = last.and_then(|write| write.expected.clone())
+            && !commit.bequeathed
+        {
+            self.tombs.insert(commit.id.clone(), last);
+        }
+        if let Some(tomb) = &commit.tomb {
+            self.tombs.entry(commit.id.clone()).or_insert_with(|| tomb.bytes());
+        }
         let own = |planner_id: &String| self.owners.get(planner_id).is_none_or(|owner| *owner == commit.id);
         if let Some(unmapped) = commit.unmap.as_ref().filter(|unmapped| own(&unmapped.planner_id)) {
             let planner_id = &unmapped.planner_id;
@@ -403,6 +494,9 @@ impl Store {
             self.cache.remove(planner_id);
             self.details_etags.remove(planner_id);
             self.gone.insert(planner_id.clone(), now + GONE_MS);
+            if commit.state.is_none() && !commit.bequeathed {
+                self.dead.insert(planner_id.clone(), commit.id.clone());
+            }
             if let Some(plan) = &unmapped.plan {
                 self.plans.entry(plan.clone()).or_default().etags.remove(planner_id);
             }
@@ -422,6 +516,8 @@ impl Store {
         let Some(remote) = &commit.remote else { return };
         let planner_id = &remote.planner_id;
         if remote.newly_mapped {
+            self.dead.remove(planner_id);
+            self.tombs.remove(&commit.id);
             self.owners.insert(planner_id.clone(), commit.id.clone());
             if let Some(plan) = &remote.plan
                 && let Some(held) = self.held.get_mut(plan)
@@ -450,7 +546,11 @@ impl Store {
         if self.owners.get(&planner_id) != owner || owner.is_some_and(|owner| owner.starts_with('~')) {
             return;
         }
-        let id = owner.cloned().unwrap_or_else(|| format!("planner-{planner_id}"));
+        let free = |id: &&String| {
+            self.document(id, now).is_none() && self.tasks.get(*id).is_none_or(|task| task.record.is_none())
+        };
+        let former = self.dead.get(&planner_id).filter(free);
+        let id = owner.or(former).cloned().unwrap_or_else(|| format!("planner-{planner_id}"));
         if owner.is_none() {
             if self.gone.get(&planner_id).is_some_and(|until| *until > now) {
                 return;
@@ -467,6 +567,15 @@ impl Store {
         task.absent = 0;
         // A change of a known task goes ahead of all imports.
         self.mark_low(&id, if owner.is_some() { -86_400_000 } else { 0 }, now);
+    }
+
+    /// The note script: another document had this one's Planner task before.
+    pub fn note_heir(&mut self, bequest: &Bequest, now: i64) {
+        let Bequest { planner_id, owner, heir } = bequest;
+        if self.owners.get(planner_id) == Some(owner) {
+            self.tasks.entry(owner.clone()).or_default().notes.heir = Some(heir.clone());
+            self.mark(owner, 0, now);
+        }
     }
 
     /// The note script: how often lists lacked it.

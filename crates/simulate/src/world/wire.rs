@@ -4,18 +4,21 @@
 use std::{
     future::{Future, poll_fn},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
 };
 
-use annika_sync::lens::Categories;
-use annika_sync::world::{
-    Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, KnownPlan, Observation,
-    OpenCreate, Pace, PlanList, PlanSchedule, Plans, PollsWanted, Quota, Report, SeenDetails, Signals,
-    Snapshot, StoreError, Stored, SweepPage, Turn, World,
+use annika_sync::{
+    engine::EPOCH_CHANGED,
+    lens::Categories,
+    world::{
+        Bequest, Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, GuardQuestion,
+        KnownPlan, Observation, OpenCreate, Pace, PlanList, PlanSchedule, Plans, PollsWanted, Quota,
+        Reclaimed, Report, SeenDetails, Signals, Snapshot, StoreError, Stored, SweepPage, Turn, World,
+    },
 };
 use serde_json::Value as Json;
 
@@ -38,6 +41,8 @@ pub struct Wire {
     holder: u64,
     /// The number of the next claim; it stays where the answer was lost.
     claim: AtomicU64,
+    /// The epoch as this process read it; `None` = it has not read it.
+    epoch: Arc<Mutex<Option<Option<String>>>>,
 }
 
 /// What becomes of a call.
@@ -73,7 +78,15 @@ impl Wire {
     pub fn new(sim: Shared, process: usize) -> Self {
         let life = sim.lock().lives[process];
         let holder = (process as u64) << 32 | life;
-        Self { sim, process, holder, claim: AtomicU64::new(1) }
+        Self { sim, process, holder, claim: AtomicU64::new(1), epoch: Arc::default() }
+    }
+
+    fn believed(&self) -> Option<Option<String>> {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn believe(&self, epoch: Option<String>) {
+        *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
     }
 
     /// A call of the store.
@@ -149,6 +162,16 @@ impl Wire {
     }
 }
 
+/// The scripts that hand out or import tasks refuse under another epoch than the one that was read.
+fn same_epoch(sim: &Sim, believed: Option<&Option<String>>) -> Stored<()> {
+    match believed {
+        Some(epoch) if *epoch != sim.store.epoch => {
+            Err(StoreError { code: EPOCH_CHANGED, message: "another epoch".to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn kind(result: CommitResult) -> &'static str {
     match result {
         CommitResult::Stored => "stored",
@@ -200,6 +223,51 @@ impl World for Wire {
         .await
     }
 
+    async fn epoch(&self) -> Stored<Option<String>> {
+        let epoch = self.store("epoch", |sim| sim.store.epoch.clone()).await?;
+        self.believe(epoch.clone());
+        Ok(epoch)
+    }
+
+    async fn set_epoch(&self, from: Option<&str>, to: &str) -> Stored<bool> {
+        let (from, new) = (from.map(str::to_owned), to.to_owned());
+        let set = self
+            .store("set_epoch", move |sim| {
+                let holds = sim.store.epoch == from;
+                if holds {
+                    sim.store.epoch = Some(new);
+                }
+                holds
+            })
+            .await?;
+        if set {
+            self.believe(Some(to.to_owned()));
+        }
+        Ok(set)
+    }
+
+    async fn reclaim(&self, _cursor: Option<String>) -> Stored<Reclaimed> {
+        self.store("reclaim", |sim| sim.store.reclaim(sim.now)).await
+    }
+
+    async fn owners(&self, planner_ids: &[String]) -> Stored<Vec<Option<String>>> {
+        let ids = planner_ids.to_vec();
+        self.store("owners", move |sim| ids.iter().map(|id| sim.store.owners.get(id).cloned()).collect())
+            .await
+    }
+
+    async fn bequeath(&self, bequests: &[Bequest]) -> Stored<()> {
+        let bequests = bequests.to_vec();
+        self.store("bequeath", move |sim| {
+            bequests.iter().for_each(|bequest| sim.store.note_heir(bequest, sim.now));
+        })
+        .await
+    }
+
+    async fn permit(&self, question: GuardQuestion) -> Stored<Vec<bool>> {
+        self.store("permit", move |sim| sim.store.permit(&question, sim.now)).await
+    }
+
     async fn mark(&self, ids: &[String], delay: Duration) -> Stored<()> {
         let (ids, process) = (ids.to_vec(), self.process);
         self.store("mark", move |sim| {
@@ -209,11 +277,11 @@ impl World for Wire {
         .await
     }
 
-    async fn mark_missing(&self, ids: &[String]) -> Stored<()> {
+    async fn mark_missing(&self, ids: &[String]) -> Stored<usize> {
         let (ids, process) = (ids.to_vec(), self.process);
         self.store("mark_missing", move |sim| {
-            ids.iter().for_each(|id| sim.store.mark_missing(id, sim.now));
             sim.wake(process);
+            ids.iter().filter(|id| sim.store.mark_missing(id, sim.now)).count()
         })
         .await
     }
@@ -232,10 +300,13 @@ impl World for Wire {
     }
 
     async fn claim(&self, quota: Quota, lease: Duration) -> Stored<Claimed> {
-        let (holder, number) = (self.holder, self.claim.load(Ordering::Relaxed));
+        let (holder, number, epoch) = (self.holder, self.claim.load(Ordering::Relaxed), self.believed());
         let claimed = self
-            .store("claim", move |sim| sim.store.claim(holder, number, quota, ms(lease), sim.now))
-            .await?;
+            .store("claim", move |sim| {
+                same_epoch(sim, epoch.as_ref())?;
+                Ok(sim.store.claim(holder, number, quota, ms(lease), sim.now))
+            })
+            .await??;
         self.claim.store(number + 1, Ordering::Relaxed);
         Ok(claimed)
     }
@@ -361,14 +432,16 @@ impl World for Wire {
             changed.into_iter().map(|json| (owner(&json), json)).map(|(owner, json)| (json, owner)).collect()
         };
         let changed = self.store("observe", read).await?;
-        let (to, process) = (plan.clone(), self.process);
+        let (to, process, epoch) = (plan.clone(), self.process, self.believed());
         self.store("observe", move |sim| {
+            same_epoch(sim, epoch.as_ref())?;
             for (json, owner) in &changed {
                 sim.store.observe(&to, json, owner.as_ref(), sim.now);
                 sim.note("observe", |_| format!("{} {owner:?} {}", json["id"], json["@odata.etag"]));
             }
+            Ok(())
         })
-        .await?;
+        .await??;
         let notes: Vec<(String, u32)> =
             missing.clone().into_iter().chain(reappeared.into_iter().map(|id| (id, 0))).collect();
         let owners = self

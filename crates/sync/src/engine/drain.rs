@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::join_all, pin_mut, stream::FuturesUnordered};
 
-use super::{BATCH, Engine, Priority, outcome::After, task::Task};
+use super::{BATCH, Engine, Priority, guard::HELD_WAIT, memory::REBUILD_WAIT, outcome::After, task::Task};
 use crate::{
     lens::{Document, Field, Value, same},
     plan::{Action, Context, Step, plan},
     world::{
-        Claim, Claimed, Commit, CommitResult, Event, GraphOutcome, GraphRequest, Local, Plans, Quota,
-        Snapshot, StoreError, World,
+        Bequest, Claim, Claimed, Commit, CommitResult, Event, GraphOutcome, GraphRequest, Local, Plans,
+        Quota, Snapshot, StoreError, World,
     },
 };
 
@@ -60,7 +60,9 @@ impl<W: World> Engine<W> {
         loop {
             let mut idle = IDLE;
             let quota = if self.stopping() { Quota::each(0) } else { self.quota(urgent, low) };
-            if !quota.is_none() {
+            if !self.may_work() {
+                idle = self.learn_epoch().await;
+            } else if !quota.is_none() {
                 let now = self.world.now_ms();
                 // Just after the start the names of the categories are on their way. Tasks that waited for a plan to be
                 // synced are due as soon as the poll has heard of it.
@@ -82,6 +84,9 @@ impl<W: World> Engine<W> {
                         }
                         if found {
                             continue;
+                        }
+                        if running.is_empty() {
+                            self.drained();
                         }
                     }
                     Err(error) => self.store_failed("claim", &error),
@@ -234,10 +239,14 @@ impl<W: World> Engine<W> {
             // Times go into intents, and evidence has an age: what was decided before the wait is decided anew.
             decided = self.decide(&tasks, plans, last);
         }
+        let mut tasks = tasks;
+        self.guard_deletions(&mut tasks, &mut decided).await?;
         let now = self.world.now_ms();
         let mut sending = Vec::new();
         let mut commits = Vec::new();
         let mut waiting = Vec::new();
+        let bequests: Vec<Bequest> =
+            decided.iter().filter_map(|decision| decision.step.bequest.clone()).collect();
         for (mut task, Decision { step, requests, hold, .. }) in tasks.into_iter().zip(decided) {
             if let Some(wait) = hold {
                 commits.push(task.pause(wait));
@@ -255,6 +264,9 @@ impl<W: World> Engine<W> {
             }
         }
         let stored_at = self.world.now_ms();
+        if !bequests.is_empty() {
+            self.world.bequeath(&bequests).await?;
+        }
         let results = if commits.is_empty() { Vec::new() } else { self.world.commit(commits).await? };
         let mut again = Vec::new();
         let mut gave_way = Vec::new();
@@ -287,12 +299,16 @@ impl<W: World> Engine<W> {
     /// What is to be done about each task, as things stand.
     fn decide(&self, tasks: &[Task], plans: &Plans, last: bool) -> Vec<Decision> {
         let now = self.world.now_ms();
+        let rebuilding = self.is_rebuilding();
         let decide = |task: &Task| {
             let scenario = self.settings.external_id.as_deref();
-            let context = Context { now, rev: self.rev(), plans, scenario };
+            let context = Context { now, rev: self.rev(), plans, scenario, rebuilding };
             let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
+            let (step, waits) = self.while_rebuilding(task, step);
             let requests = requests_of(&step, task.planner_id(&step.state), self.settings.send_deadline);
-            let hold = if last && !requests.is_empty() {
+            let hold = if waits.is_some() {
+                waits
+            } else if last && !requests.is_empty() {
                 self.count("rounds_exhausted", 1);
                 Some(PUT_DOWN)
             } else {
@@ -303,6 +319,45 @@ impl<W: World> Engine<W> {
             Decision { step, requests, hold, deletes }
         };
         tasks.iter().map(decide).collect()
+    }
+
+    /// What a rebuild makes of a step, and how long the step has to wait for it.
+    fn while_rebuilding(&self, task: &Task, step: Step) -> (Step, Option<Duration>) {
+        let allowed = self.allowed();
+        let ends = step.deletion.is_some() || step.unmap.is_some();
+        if !allowed.deletions && ends && !task.forget {
+            return (step, Some(REBUILD_WAIT));
+        }
+        let (Action::Create { .. }, Some(create)) = (&step.action, &step.state.create) else {
+            return (step, None);
+        };
+        let again = step.state.dead_id.is_some() && !allowed.deletions;
+        if again || !allowed.creates {
+            return (step, Some(REBUILD_WAIT));
+        }
+        match self.claim_twin(&task.claim.id, create) {
+            Some(state) => (Step::new(state, Action::Get { task: true, details: true }), None),
+            None => (step, None),
+        }
+    }
+
+    /// Holds the deletions that are too many.
+    async fn guard_deletions(&self, tasks: &mut [Task], decided: &mut [Decision]) -> Result<(), StoreError> {
+        let (mut at, mut asked) = (Vec::new(), Vec::new());
+        for (index, (task, decision)) in tasks.iter().zip(decided.iter()).enumerate() {
+            if let (Some(deletion), None, false) = (decision.step.deletion, decision.hold, task.permitted) {
+                at.push(index);
+                asked.push((task.claim.id.as_str(), deletion));
+            }
+        }
+        let answers = if asked.is_empty() { Vec::new() } else { self.permitted(&asked).await? };
+        for (index, permitted) in at.into_iter().zip(answers) {
+            if let (Some(task), Some(decision)) = (tasks.get_mut(index), decided.get_mut(index)) {
+                task.permitted = permitted;
+                decision.hold = (!permitted).then_some(HELD_WAIT);
+            }
+        }
+        Ok(())
     }
 
     /// Why these requests may not be sent now: for how long.

@@ -6,6 +6,8 @@
 
 mod details;
 mod drain;
+mod guard;
+mod memory;
 mod outcome;
 mod poll;
 mod schedule;
@@ -26,8 +28,10 @@ use futures::{FutureExt, future::Either, pin_mut};
 
 use crate::{
     limiter::{Limiter, Rate},
-    world::{GraphOutcome, Pace, Report, Signals, StoreError, World},
+    world::{GraphOutcome, GuardLimits, Pace, Report, Signals, StoreError, World},
 };
+
+pub use memory::{EPOCH_CHANGED, REBUILD};
 
 /// Settings of the engine.
 #[derive(Clone, Debug)]
@@ -53,6 +57,8 @@ pub struct Settings {
     /// Creates carry an id of ours, by which Graph's beta finds a task that was made before: the scenario under which
     /// those ids are unique. `None` = creates of v1.0 without one.
     pub external_id: Option<String>,
+    /// From how many inferred deletions on a person is asked.
+    pub guard: GuardLimits,
 }
 
 impl Default for Settings {
@@ -69,6 +75,7 @@ impl Default for Settings {
             send_deadline: Duration::from_secs(5),
             rate: Rate { start: 5.0, max: 200.0, burst: 40.0 },
             external_id: None,
+            guard: GuardLimits::default(),
         }
     }
 }
@@ -130,6 +137,10 @@ struct Shared {
     rotations_skipped: u32,
     /// The pace that the store was told last.
     kept_pace: Option<Pace>,
+    /// Whether the store remembers what it knew.
+    memory: memory::Memory,
+    /// What the last looks at both sides missed.
+    missed: guard::Missed,
 }
 
 impl<W: World> Engine<W> {
@@ -147,6 +158,8 @@ impl<W: World> Engine<W> {
             rotations: 0,
             rotations_skipped: 0,
             kept_pace: None,
+            memory: memory::Memory::default(),
+            missed: guard::Missed::default(),
         };
         Self { world, settings, shared: Mutex::new(shared), stopping: AtomicBool::new(false) }
     }
@@ -178,6 +191,8 @@ impl<W: World> Engine<W> {
             Either::Right(((), _)) => {}
         }
         self.adopt_pace().await;
+        // Another process may have had the lease since this one last looked.
+        self.forget_epoch();
         let ended = {
             let lease = self.keep_lease().fuse();
             let sweep = self.sweep_loop().fuse();
@@ -226,6 +241,9 @@ impl<W: World> Engine<W> {
             futures::select_biased! { done = work => Some(done), () = lease => None }
         };
         let Some(done) = done else { return Ok(false) };
+        if let Err(error) = &done {
+            self.store_failed("cycle", error);
+        }
         self.publish_report().await;
         self.keep_pace().await;
         let released = self.world.release_lease().await;
@@ -233,9 +251,17 @@ impl<W: World> Engine<W> {
     }
 
     async fn cycle(&self, until: i64) -> Result<(), StoreError> {
+        self.check_epoch().await?;
+        self.reclaim().await?;
         self.sweep_once().await?;
         self.poll_once(until).await?;
-        self.drain_until(until).await
+        self.drain_until(until).await?;
+        if self.is_rebuilding() {
+            self.drained();
+            self.poll_once(until).await?;
+            self.drain_until(until).await?;
+        }
+        Ok(())
     }
 
     async fn take_lease(&self) {
@@ -283,6 +309,9 @@ impl<W: World> Engine<W> {
         let mut held_at = self.world.now_ms();
         self.shared().report.lease_since = Some(held_at);
         loop {
+            if let Err(error) = self.check_epoch().await {
+                self.store_failed("epoch", &error);
+            }
             self.publish_report().await;
             self.keep_pace().await;
             self.world.sleep(self.settings.renew).await;
@@ -327,6 +356,9 @@ impl<W: World> Engine<W> {
     }
 
     fn store_failed(&self, operation: &'static str, error: &StoreError) {
+        if error.code == EPOCH_CHANGED {
+            self.forget_epoch();
+        }
         self.count("store_errors", 1);
         tracing::warn!(operation, code = error.code, error = %error.message, "the store did not answer; trying again");
     }

@@ -81,6 +81,8 @@ impl<W: World> Engine<W> {
                 let mut observation =
                     compare(plan, begun_at, tasks, own, open, self.world.application_id().as_deref());
                 observation.bring_in_moved(known);
+                self.keep_given(&mut observation.changed);
+                self.hold_unclaimed(plan, &mut observation.changed).await?;
                 observation.changed.retain(|task| !is_outdated(task, known));
                 self.take_out_moved(&mut observation, known);
                 let now = self.world.now_ms();

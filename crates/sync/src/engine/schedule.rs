@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{BATCH, Engine, Priority};
+use serde_json::Value as Json;
+
+use super::{BATCH, Engine, Priority, memory::UNKNOWN_WAIT};
 use crate::{
     schedule::Stretch,
-    world::{PlanList, PlanSchedule, Plans, StoreError, Turn, World},
+    world::{KnownPlan, PlanList, PlanSchedule, Plans, StoreError, Turn, World},
 };
 
 /// While Graph is down, one plan is listed this often to see whether it is back.
@@ -34,6 +36,8 @@ pub(super) struct Calendar {
     all_soon: Option<i64>,
     /// When the last complete list of each plan was taken in, ms.
     completed: BTreeMap<String, i64>,
+    /// How many known tasks the last complete list of a plan lacked.
+    lacking: BTreeMap<String, usize>,
     /// What is wrong with the last list of a plan.
     pub incomplete: BTreeMap<String, String>,
 }
@@ -105,6 +109,10 @@ impl<W: World> Engine<W> {
         let every = self.tick();
         let mut rotate_at = self.world.now_ms();
         loop {
+            if !self.may_work() || self.round_waits() {
+                self.world.sleep(UNKNOWN_WAIT).await;
+                continue;
+            }
             let mut wait = if let Some(pause) = self.pause_left() {
                 pause
             } else if self.graph_is_down() {
@@ -218,6 +226,7 @@ impl<W: World> Engine<W> {
         calendar.schedules.retain(|plan, _| synced.contains(plan));
         calendar.soon.retain(|plan, _| synced.contains(plan));
         calendar.completed.retain(|plan, _| synced.contains(plan));
+        calendar.lacking.retain(|plan, _| synced.contains(plan));
         calendar.incomplete.retain(|plan, _| synced.contains(plan));
         shared.report.refused_plans.retain(|plan, _| synced.contains(plan));
         shared.unlisted.retain(|plan, _| synced.contains(plan));
@@ -251,11 +260,42 @@ impl<W: World> Engine<W> {
             self.poll_plans(chunk).await?;
             self.count("polls", 1);
         }
+        self.advance_round().await?;
         if due.is_empty() && next.is_none() {
             // No plan is synced: that is as complete as it gets.
             self.shared().report.last_poll = Some(now);
         }
         Ok(if due.is_empty() { next.or(Some(now + PLANS_MS)) } else { Some(now) })
+    }
+
+    /// How many synced plans were listed, or refused, since then; and whether all of them were.
+    pub(super) fn listed_since(&self, since: i64) -> (usize, bool) {
+        let shared = self.shared();
+        let calendar = &shared.calendar;
+        let is_listed = |plan: &&String| {
+            let begun = calendar.schedules.get(*plan).map_or(0, |schedule| schedule.begun_at);
+            let completed = calendar.completed.get(*plan).copied().unwrap_or(0);
+            begun >= since && (completed >= begun || shared.report.refused_plans.contains_key(*plan))
+        };
+        let listed = calendar.plans.synced.iter().filter(is_listed).count();
+        let known = calendar.plans_at.is_some() && !calendar.plans.unread;
+        (listed, known && listed == calendar.plans.synced.len())
+    }
+
+    /// Remembers how many known tasks the lists lack that no other list shows.
+    fn note_lacks(&self, plans: &[String], lists: &[PlanList], known: &BTreeMap<String, KnownPlan>) {
+        let mut shared = self.shared();
+        let shared = &mut *shared;
+        for (plan, list) in plans.iter().zip(lists) {
+            let (Some(known), PlanList::Complete { tasks, .. }) = (known.get(plan), list) else { continue };
+            let ids: BTreeSet<&str> =
+                tasks.iter().filter_map(|task| task.get("id").and_then(Json::as_str)).collect();
+            let lacks = |id: &&String| !ids.contains(id.as_str()) && !shared.places.contains_key(*id);
+            let lacking = known.etags.keys().filter(lacks).count();
+            shared.calendar.lacking.insert(plan.clone(), lacking);
+        }
+        let of = known.values().map(|plan| plan.etags.len()).sum();
+        shared.missed.down = (shared.calendar.lacking.values().sum(), of);
     }
 
     /// Lists plans that share a batch, takes their lists in, and says when they are next.
@@ -282,6 +322,7 @@ impl<W: World> Engine<W> {
         for (plan, list) in plans.iter().zip(&lists) {
             self.remember_places(plan, list);
         }
+        self.note_lacks(plans, &lists, &known);
         let shares = shares(&lists, requests);
         let mut kept = Vec::with_capacity(plans.len());
         for ((plan, list), requests) in plans.iter().zip(lists).zip(shares) {

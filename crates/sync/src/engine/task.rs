@@ -40,6 +40,8 @@ pub(super) struct Task {
     /// The mapping ends with the next commit, and the task is forgotten.
     pub forget: bool,
     pub unmap: Option<String>,
+    /// The guard has let its deletion through.
+    pub permitted: bool,
     /// The Planner id and the digest as they were when the claim began.
     loaded: (Option<String>, Option<String>),
     had_create: bool,
@@ -86,6 +88,7 @@ impl Task {
             found_users: Vec::new(),
             forget: false,
             unmap: None,
+            permitted: false,
             loaded,
             had_create,
         }
@@ -128,10 +131,12 @@ impl Task {
             left,
             clear_missed: false,
             clear_absent: self.shown,
-            settled: Notes { retry: self.snapshot.notes.retry, guard: None },
+            settled: Notes { retry: self.snapshot.notes.retry, ..Notes::default() },
             durable: false,
             announce: None,
             expect_absent: false,
+            last_copy: None,
+            bequeathed: false,
             tomb: None,
             found_users: std::mem::take(&mut self.found_users),
             events,
@@ -202,6 +207,8 @@ impl Task {
             (None, _) => None,
         };
         let finished = matches!(step.action, Action::Finish);
+        // What the guard noted holds until the deletion is done, or there is nothing to delete.
+        let settles = step.forget || (finished && step.deletion.is_none());
         if finished && state.failure.is_none() {
             state.seen = match &written {
                 Some(new) => new.as_ref().map(|document| digest(&document.bytes())),
@@ -263,10 +270,19 @@ impl Task {
             // A document that came back meanwhile must not lose its Planner task.
             expect_absent: matches!(step.action, Action::Delete { .. }),
             tomb: self.forget.then(|| self.last_copy()).flatten(),
+            last_copy: step
+                .forget
+                .then(|| self.raw.clone().or_else(|| self.snapshot.observed.clone()))
+                .flatten(),
+            bequeathed: step.bequeathed,
             clear_missed: step.clear_missed,
             clear_absent: step.clear_absent || self.shown,
-            settled: Notes { retry: self.snapshot.notes.retry, guard: None },
             found_users: self.found_users.clone(),
+            settled: Notes {
+                retry: self.snapshot.notes.retry,
+                guard: self.snapshot.notes.guard.filter(|_| settles),
+                heir: self.snapshot.notes.heir.clone(),
+            },
             events,
             next,
         }

@@ -33,6 +33,7 @@ pub(super) fn merge_sides(
     let Some(remote) = state.remote.clone() else {
         return Step::new(state, Action::Get { task: true, details: true });
     };
+    state.imported &= state.seen.as_ref() == Some(&here.digest);
     let stamp = here.document.sync_stamp();
     let rev = stamp.as_ref().map(|stamp| stamp.rev.as_str());
     let wanted = leave::wanted(&state, here, &remote, rev, context.now);

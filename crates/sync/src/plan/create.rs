@@ -8,13 +8,15 @@ use super::{Action, Context, Here, Problem, Step, fail, is_nothing, leave, obser
 use crate::{
     lens::{self, Field, Fields, Value},
     state::{Attempt, Create, TaskState},
-    world::Snapshot,
+    world::{Bequest, Inheritance, LocalWrite, Snapshot},
 };
 
 /// Prefix of the ids of imported tasks; the rest is Planner's id.
 pub const IMPORTED: &str = "planner-";
 /// Required in a creation source of ours (Graph beta, plannerExternalTaskSource).
 const EXTERNAL_SOURCE: &str = "#microsoft.graph.plannerExternalTaskSource";
+/// How soon a document looks whether it has its Planner task back.
+const INHERIT_WAIT: Duration = Duration::from_secs(1);
 /// How long a task that names no synced plan waits while no plan is configured.
 const NO_PLANS_WAIT: Duration = Duration::from_secs(30);
 /// How long a task of an unknown plan waits while the plans of some group have not been read.
@@ -38,6 +40,9 @@ pub(super) fn unmapped(
         state.need_get = true;
         state.failure = None;
         return Step::new(state, Action::Get { task: true, details: true });
+    }
+    if let Some(step) = inherit(&state, snapshot, &here, context) {
+        return step;
     }
     if here.document.get("parent_task_id").is_some_and(|raw| raw.get() != "null") {
         let message = "the document names a parent: it is a checklist item of that task, which this version does \
@@ -126,7 +131,7 @@ fn problem(code: &str, message: &str, here: &Here) -> Problem {
     }
 }
 
-/// A problem that a change of the settings may solve.
+/// A problem that something else than a change of the document may solve.
 fn by_settings(code: &str, message: &str, here: &Here) -> Problem {
     Problem { retry_after_ms: SETTINGS_MS, ..problem(code, message, here) }
 }
@@ -138,6 +143,42 @@ fn former_id(state: &TaskState, snapshot: &Snapshot, here: &Here) -> Option<Stri
     let id = stamped.or(named)?;
     let foreign = snapshot.stamp_owner.is_some();
     (!foreign && state.dead_id.as_ref() != Some(&id)).then_some(id)
+}
+
+/// After a loss of the store's memory an agent may write its old document again, when the Planner task that its stamp
+/// names has been imported under another id. There must not be a second Planner task: the old document gets it
+/// back, unless somebody has edited the imported one.
+fn inherit(state: &TaskState, snapshot: &Snapshot, here: &Here, context: &Context<'_>) -> Option<Step> {
+    let owner = snapshot.stamp_owner.clone()?;
+    let planner_id = here.document.sync_stamp().map(|stamp| stamp.planner_id).filter(|id| !id.is_empty())?;
+    match snapshot.inheritance {
+        Inheritance::None => None,
+        Inheritance::Open => {
+            let mut step = Step::new(state.clone(), Action::Wait(INHERIT_WAIT));
+            step.bequest = Some(Bequest { planner_id, owner, heir: snapshot.id.clone() });
+            Some(step)
+        }
+        Inheritance::Edited => {
+            let message = format!(
+                "the Planner task that the document names is the task `{owner}` now, and that one was edited: take \
+                 what is missing over into it, or remove `_sync` here to make a new task"
+            );
+            Some(fail(state.clone(), by_settings("mapped_elsewhere", &message, here), context.now))
+        }
+    }
+}
+
+/// Gives the Planner task up to the document that had it before, where this one was only imported.
+pub(super) fn bequeath(state: &TaskState, snapshot: &Snapshot, here: Option<&Here>) -> Option<Step> {
+    snapshot.notes.heir.as_ref()?;
+    let edited = here.is_some_and(|here| state.seen.as_ref() != Some(&here.digest));
+    if !state.imported || edited || !state.intents.is_empty() {
+        return None;
+    }
+    let mut step = Step::forgotten(state.clone(), state.planner_id.clone());
+    step.write = here.map(|here| LocalWrite { expected: Some(here.bytes.clone()), new: None });
+    step.bequeathed = true;
+    Some(step)
 }
 
 /// A task that was never agreed on must be in a synced plan before anything of it is written on either side: its

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Action, Context, FRESH_MS, GONE_APART_MS, Here, LISTS, Step, both::effective, leave, millis, names,
-    sendable::sendable,
+    Action, Context, Deletion, FRESH_MS, GONE_APART_MS, Here, LISTS, Step, both::effective, leave, millis,
+    names, sendable::sendable,
 };
 use crate::{
     lens::{self, Document, Field, SyncStamp, Value, same},
@@ -87,6 +87,7 @@ fn deleted_in_planner(
         return recreate(state, here, context, planner_id);
     }
     let mut step = Step::new(state, Action::Finish).forget();
+    step.deletion = Some(Deletion { direction: Direction::Down, stated: false });
     step.write = Some(LocalWrite { expected: Some(here.bytes.clone()), new: None });
     step.unmap = planner_id;
     step.events.push(Event::Deleted { direction: Direction::Down });
@@ -147,15 +148,23 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
         }
         return write_from_planner(state, snapshot, context, true);
     }
+    if context.rebuilding && !snapshot.delete_event {
+        return write_from_planner(state, snapshot, context, true);
+    }
     if !snapshot.delete_event && snapshot.missed_sweeps < SWEEPS {
         return Step::new(state, Action::Finish);
     }
+    let deletion = Some(Deletion { direction: Direction::Up, stated: snapshot.delete_event });
     if context.now - state.full_at > FRESH_MS {
         state.need_get = true;
-        return Step::new(state, Action::Get { task: true, details: true });
+        let mut step = Step::new(state, Action::Get { task: true, details: true });
+        step.deletion = deletion;
+        return step;
     }
     if unchanged {
-        Step::new(state, Action::Delete { etag: remote.etag })
+        let mut step = Step::new(state, Action::Delete { etag: remote.etag });
+        step.deletion = deletion;
+        step
     } else {
         write_from_planner(state, snapshot, context, true)
     }
@@ -191,10 +200,25 @@ pub(super) fn write_from_planner(
         return Step::new(state, Action::Get { task: true, details: true });
     };
     let details = json.get("details").filter(|details| details.is_object());
-    let imported = lens::import(&snapshot.id, json, details);
+    state.imported = !restored;
+    let kept = snapshot.tomb.as_ref().filter(|_| !restored);
+    let (imported, values) = match kept.and_then(|text| Document::parse(text).ok()) {
+        // Planner shows alive what was taken for deleted: the agents' own members come back with it.
+        Some(kept) => {
+            let mut values: crate::lens::Fields = Field::ALL
+                .into_iter()
+                .filter(|field| field.is_nullable())
+                .map(|field| (field, Value::Null))
+                .collect();
+            values.extend(remote.fields.clone());
+            state.imported = false;
+            (kept, values)
+        }
+        None => (lens::import(&snapshot.id, json, details), remote.fields.clone()),
+    };
     let stamp = SyncStamp { rev: context.rev.clone(), planner_id, etag: remote.etag.clone() };
     let names = names(&state, snapshot, context, None);
-    let document: Document = lens::render_with(&imported, &remote.fields, &names).with_stamp(&stamp);
+    let document: Document = lens::render_with(&imported, &values, &names).with_stamp(&stamp);
     for (field, value) in &remote.fields {
         let old = state.base.insert(*field, value.clone()).unwrap_or(Value::Null);
         if restored && !same(*field, &old, value) && !state.is_own_echo(*field, value) {

@@ -165,19 +165,24 @@ fn is_timely(sent_at: i64, json: &Json) -> bool {
     created_ms(json).is_none_or(|at| (WINDOW_MS.0..=WINDOW_MS.1).contains(&(at - sent_at)))
 }
 
+/// Whether Planner's task may be the work of our own application; where its id is not known, of any.
+pub fn made_by(json: &Json, application: Option<&str>) -> bool {
+    let by = json.get("createdBy");
+    let app = by.and_then(|by| by.pointer("/application/id")).and_then(Json::as_str);
+    let user = by.and_then(|by| by.pointer("/user/id")).and_then(Json::as_str);
+    match (app, application) {
+        (Some(app), Some(own)) => app.eq_ignore_ascii_case(own),
+        (Some(_), None) => true,
+        (None, _) => user.is_none(),
+    }
+}
+
 /// Whether a task that no document claims may be the work of an open create: it is not imported now.
 pub fn is_held(json: &Json, open: &[OpenCreate], application: Option<&str>) -> bool {
     if open.is_empty() {
         return false;
     }
-    let by = json.get("createdBy");
-    let app = by.and_then(|by| by.pointer("/application/id")).and_then(Json::as_str);
-    let user = by.and_then(|by| by.pointer("/user/id")).and_then(Json::as_str);
-    let ours = match (app, application) {
-        (Some(app), Some(own)) => app.eq_ignore_ascii_case(own),
-        (Some(_), None) => true,
-        (None, _) => user.is_none(),
-    };
+    let ours = made_by(json, application);
     let title = text(json, "title");
     let entitled = |attempt: &Attempt| match attempt.fields.get(&Field::Title) {
         Some(lens::Value::Text(sent)) => title == Some(sent.as_str()),

@@ -58,6 +58,11 @@ pub struct Snapshot {
     /// The task that Planner's id in the document's stamp belongs to, where that is another one.
     pub stamp_owner: Option<String>,
     /// Held tasks of our own application in any plan that no document claims (only read while a create is open).
+    /// Whether this document may be the older one of the two, from before the store lost its memory.
+    pub inheritance: Inheritance,
+    /// What is kept of the document from when it was deleted, for a task that Planner shows alive again.
+    pub tomb: Option<Vec<u8>>,
+    /// Held tasks of our own application that no document claims (only read while a create is open).
     pub orphans: Vec<Json>,
     /// Object ids of users by the names in the document, folded, as far as they were looked up; `None` = the directory
     /// has no such user, or more than one.
@@ -78,6 +83,31 @@ pub struct Notes {
     pub retry: bool,
     /// Its deletion is held, or confirmed.
     pub guard: Option<GuardNote>,
+    /// The task whose document was there before this one was imported, and wants its Planner task back.
+    pub heir: Option<String>,
+}
+
+/// What a document with the stamp of another document's Planner task may claim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inheritance {
+    /// Nothing: it is a copy, and a new task.
+    #[default]
+    None,
+    /// The Planner task: the other document was only imported, and its stamps are newer than this one's.
+    Open,
+    /// The other document was edited since it was imported: a person has to decide.
+    Edited,
+}
+
+/// A Planner task that should go to another document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bequest {
+    /// Planner's id.
+    pub planner_id: String,
+    /// The task that has it.
+    pub owner: String,
+    /// The task that should have it.
+    pub heir: String,
 }
 
 /// What the guard against mass deletions says about one task.
@@ -293,6 +323,10 @@ pub struct Commit {
     pub tomb: Option<Document>,
     /// What the directory said in this claim.
     pub found_users: Vec<FoundUser>,
+    /// Planner's last copy of a task that ends here.
+    pub last_copy: Option<Json>,
+    /// The task goes on under another id: nothing is kept of this one.
+    pub bequeathed: bool,
     /// What is said to the outside.
     pub events: Vec<Event>,
     /// What becomes of the claim.

@@ -191,6 +191,8 @@ impl Bench {
             absent_lists: self.absent_lists,
             recheck_details: self.recheck_details,
             notes: Default::default(),
+            inheritance: Default::default(),
+            tomb: None,
             stamp_owner: self.stamp_owner.clone(),
             orphans: self.orphans.clone(),
             open_creates: self.open_creates.clone(),
@@ -209,6 +211,7 @@ impl Bench {
             rev: format!("rev-{}", self.revs),
             plans: &self.plans,
             scenario: self.scenario.as_deref(),
+            rebuilding: false,
         };
         let step = plan(&self.snapshot(), &context);
         if let Some(write) = &step.write {

@@ -9,7 +9,13 @@ use serde_json::json;
 use super::bench::Bench;
 
 fn explained(bench: &Bench) -> Explanation {
-    let context = Context { now: bench.now, rev: "explained".into(), plans: &bench.plans, scenario: None };
+    let context = Context {
+        now: bench.now,
+        rev: "explained".into(),
+        plans: &bench.plans,
+        scenario: None,
+        rebuilding: false,
+    };
     explain(&bench.snapshot(), &context)
 }
 
