@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use crate::{
     lens::{Document, Field, Value},
+    mutants::{Mutant, removed},
     plan::{self, Action, Problem, Step},
     state::{Leaving, Remote, TaskState, digest},
     world::{
@@ -201,6 +202,9 @@ impl Task {
             (None, Local::Present { bytes, .. }) => Document::parse(bytes).ok(),
             (None, _) => None,
         };
+        if matches!(step.action, Action::Create { .. }) && removed(Mutant::CreateIntent) {
+            state.create = None;
+        }
         let finished = matches!(step.action, Action::Finish);
         if finished && state.failure.is_none() {
             state.seen = match &written {
@@ -251,7 +255,7 @@ impl Task {
             fence: self.claim.fence,
             hint: self.snapshot.hint,
             had_create: self.had_create,
-            durable: matches!(step.action, Action::Create { .. }),
+            durable: matches!(step.action, Action::Create { .. }) && !removed(Mutant::DurableIntent),
             state: (!step.forget).then_some(state),
             write: step.write.clone(),
             document,
@@ -261,7 +265,7 @@ impl Task {
             left,
             announce,
             // A document that came back meanwhile must not lose its Planner task.
-            expect_absent: matches!(step.action, Action::Delete { .. }),
+            expect_absent: matches!(step.action, Action::Delete { .. }) && !removed(Mutant::ExpectAbsent),
             tomb: self.forget.then(|| self.last_copy()).flatten(),
             clear_missed: step.clear_missed,
             clear_absent: step.clear_absent || self.shown,

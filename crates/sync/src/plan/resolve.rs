@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::{Action, Context, Step, create::adopt};
 use crate::{
     lens::{self, Field, Fields, same},
+    mutants::{Mutant, removed},
     state::{ATTEMPTS, Attempt, Create, TaskState},
     world::{Event, Local, OpenCreate, Plans, Snapshot},
 };
@@ -167,7 +168,7 @@ fn is_timely(sent_at: i64, json: &Json) -> bool {
 
 /// Whether a task that no document claims may be the work of an open create: it is not imported now.
 pub fn is_held(json: &Json, open: &[OpenCreate], application: Option<&str>) -> bool {
-    if open.is_empty() {
+    if open.is_empty() || removed(Mutant::HeldOrphans) {
         return false;
     }
     let by = json.get("createdBy");
