@@ -42,7 +42,7 @@ simulate-day: ## Play 24 hours of one person and three agents under mild faults 
 	cargo run --quiet --release --package annika-simulate -- day --seed $(or $(SEED),1)
 
 mutants: ## Take one rule after another out of the engine; something must notice each (STRONG=1 for the quick ones)
-	cargo run --quiet --release --package annika-simulate --features mutants --target-dir $${CARGO_TARGET_DIR:-target}/mutants -- \
+	cargo run --quiet --release --package annika-simulate --features mutants -- \
 	  mutants $(if $(STRONG),--strong) $(if $(ONLY),--only $(ONLY))
 
 stage: ## Build the handler (dev profile) and lay the Functions app flat into target/func-app

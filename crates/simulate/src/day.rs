@@ -81,14 +81,15 @@ pub fn play(seed: u64) -> Day {
         ("conflicts", conflicts.to_string()),
         ("losers logged", losers.to_string()),
     ];
-    for (name, mut all) in [("up", lag.up), ("down", lag.down)] {
+    let lags = [
+        ("lag up, told, p50/p99 (s)", lag.told_up),
+        ("lag up, not told, p50/p99 (s)", lag.swept_up),
+        ("lag down, p50/p99 (s)", lag.down),
+    ];
+    for (name, mut all) in lags {
         all.sort_unstable();
         let (p50, p99) = (percentile(&all, 50), percentile(&all, 99));
-        let of = all.len();
-        figures.push(match name {
-            "up" => ("lag up, p50/p99 (s)", format!("{p50} / {p99} of {of} values")),
-            _ => ("lag down, p50/p99 (s)", format!("{p50} / {p99} of {of} values")),
-        });
+        figures.push((name, format!("{p50} / {p99} of {} values", all.len())));
     }
     figures.extend([
         ("uploads", changes.to_string()),

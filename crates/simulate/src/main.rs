@@ -135,7 +135,7 @@ fn day(seed: u64) -> ExitCode {
     let watch = Stopwatch::start();
     let day = annika_simulate::day::play(seed);
     for (name, value) in &day.figures {
-        println!("{name:<28} {value}");
+        println!("{name:<32} {value}");
     }
     println!("24 hours of seed {seed} in {:.1} s", watch.seconds());
     day.wrong.iter().for_each(|wrong| println!("wrong: {wrong}"));

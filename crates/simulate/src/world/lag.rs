@@ -12,9 +12,13 @@ use super::{
 /// Values on their way, and how long those took that arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Lag {
-    going_up: BTreeMap<String, i64>,
+    /// Written by agents, when, and whether anybody was told.
+    going_up: BTreeMap<String, (i64, bool)>,
     going_down: BTreeMap<String, i64>,
-    pub up: Vec<i64>,
+    /// Of values that somebody was told of.
+    pub told_up: Vec<i64>,
+    /// Of values that the sweep had to find.
+    pub swept_up: Vec<i64>,
     pub down: Vec<i64>,
 }
 
@@ -23,7 +27,16 @@ impl Sim {
     pub fn wrote_in_redis(&mut self, write: &Write) {
         let now = self.now;
         if let Some(lag) = &mut self.lag {
-            lag.going_up.extend(write.wrote.difference(&write.read).map(|value| (value.clone(), now)));
+            let new = write.wrote.difference(&write.read);
+            lag.going_up.extend(new.map(|value| (value.clone(), (now, false))));
+        }
+    }
+
+    /// The agent told somebody of what it has just written.
+    pub fn told_of_writes(&mut self) {
+        let now = self.now;
+        if let Some(lag) = &mut self.lag {
+            lag.going_up.values_mut().filter(|(at, _)| *at == now).for_each(|(_, told)| *told = true);
         }
     }
 
@@ -47,7 +60,9 @@ impl Sim {
         };
         let mut values = BTreeSet::new();
         texts(body, &mut values);
-        lag.up.extend(values.iter().filter_map(|value| Some(now - lag.going_up.remove(value)?)));
+        for (at, told) in values.iter().filter_map(|value| lag.going_up.remove(value)) {
+            if told { lag.told_up.push(now - at) } else { lag.swept_up.push(now - at) }
+        }
     }
 
     /// The engine's write of a document is stored.

@@ -270,6 +270,7 @@ fn tell(sim: &mut Sim, id: &str, deleted: bool) {
         }
         _ => {}
     }
+    sim.told_of_writes();
     for process in 0..sim.heard.len() {
         if sim.rng.chance(1_000) {
             continue;
