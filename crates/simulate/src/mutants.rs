@@ -64,6 +64,19 @@ pub fn guard(rule: Mutant) -> Guard {
         }
         Mutant::RestoredUnseen => Guard::Play("a_stale_write_over_a_restored_document_is_a_conflict"),
         Mutant::ExpiryIsNoDeletion => Guard::Play("what_had_a_time_to_live_is_not_deleted_in_planner"),
+        Mutant::SecondAnswer => Guard::Play("one_404_is_no_deletion_even_where_lists_lack_the_task"),
+        Mutant::SendDeadline => Guard::Play("a_create_that_slept_is_not_sent_late"),
+        Mutant::SilentIsCurrent => Guard::Play("a_silent_document_keeps_a_value_on_its_way"),
+        Mutant::EtagOrder => Guard::Play("an_older_copy_from_a_list_changes_nothing"),
+        Mutant::DefiniteRefusal => Guard::Play("a_refused_value_that_a_person_then_writes_is_the_persons"),
+        Mutant::EditBeatsDelete => {
+            Guard::Play("an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it")
+        }
+        Mutant::CompleteFromBase => Guard::Play("a_partial_edit_brings_back_the_whole_task"),
+        Mutant::ExpectAbsent => Guard::Play("a_document_that_is_back_before_the_deletion_keeps_its_task"),
+        Mutant::FormerId => Guard::Play("a_document_whose_map_was_lost_finds_its_task_again"),
+        Mutant::ThrottlePause => Guard::Play("nothing_is_sent_while_graph_throttles"),
+        Mutant::ElementMerge => Guard::Play("items_of_both_sides_stand"),
         _ => Guard::Seeds(STRONG),
     }
 }

@@ -83,3 +83,57 @@ pub fn a_deleted_task_stays_deleted_where_only_our_own_write_was_unseen() {
     assert_eq!(play.tasks(), [""; 0]);
     assert_eq!(play.document(), None);
 }
+
+pub fn an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it() {
+    let mut play = Play::new();
+    play.with(|sim| {
+        sim.actors.by_people.insert("a1".to_owned());
+        sim.planner.remove("PT0001", sim.now);
+    });
+    play.edit("title", "a1:3");
+    play.run(3 * CYCLES);
+    assert_eq!(play.tasks(), ["PT0002"], "made again");
+    let again = play.with(|sim| sim.planner.get("PT0002")).unwrap_or_default();
+    assert_eq!((&again["title"], &again["bucketId"]), (&json!("a1:3"), &json!("a1:2")));
+}
+
+pub fn a_partial_edit_brings_back_the_whole_task() {
+    let mut play = Play::new();
+    play.with(|sim| {
+        sim.actors.by_people.insert("a1".to_owned());
+        sim.planner.remove("PT0001", sim.now);
+    });
+    // Before that, the document would have been completed while the task was thought to be there.
+    play.until("it is missed", |sim| sim.store.state("a1").gone.is_some());
+    play.set(&json!({"bucket_id": "a1:3"}));
+    play.run(3 * CYCLES);
+    let again = play.with(|sim| sim.planner.get("PT0002")).unwrap_or_default();
+    assert_eq!((&again["title"], &again["bucketId"]), (&json!("a1:1"), &json!("a1:3")));
+}
+
+pub fn a_document_that_is_back_before_the_deletion_keeps_its_task() {
+    let mut play = Play::new();
+    let read = play.document().unwrap_or_default();
+    let reads = play.with(|sim| sim.graph_reads);
+    play.delete(true);
+    play.until("the task is read", |sim| sim.graph_reads > reads);
+    play.set(&read);
+    play.run(CYCLES);
+    assert_eq!(play.tasks(), ["PT0001"]);
+}
+
+pub fn one_404_is_no_deletion_even_where_lists_lack_the_task() {
+    let mut play = Play::new();
+    let reads = play.with(|sim| sim.graph_reads);
+    play.with(|sim| {
+        sim.faults.absent = 10_000;
+        sim.store.note_absent("PT0001", "a1", 2, sim.now);
+        sim.wake(0);
+    });
+    play.until("the task is asked for", |sim| sim.graph_reads > reads);
+    play.with(|sim| sim.faults.absent = 0);
+    play.run(2 * CYCLES);
+    assert_eq!(play.tasks(), ["PT0001"]);
+    assert!(play.document().is_some());
+    play.is_right();
+}
