@@ -4,7 +4,11 @@ use std::panic::catch_unwind;
 
 use annika_sync::mutants::Mutant;
 
-use crate::{pinned::PLAYS, play::first_failure, world::faults::Faults};
+use crate::{
+    pinned::PLAYS,
+    play::{first_failure, play},
+    world::faults::Faults,
+};
 
 /// What is to notice that a rule is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +89,26 @@ pub fn guard(rule: Mutant) -> Guard {
 pub fn hunt(rule: Mutant, threads: usize) -> Option<Caught> {
     annika_sync::mutants::remove(Some(rule));
     let caught = match guard(rule) {
-        Guard::Seeds(most) => first_failure(0..most, threads, Faults::of)
-            .map(|(seed, wrong)| Caught { by: format!("seed {seed}"), seen_as: wrong.join("; ") }),
+        Guard::Seeds(most) => by_seeds(rule, most, threads),
         Guard::Play(name) => play_fails(name).map(|seen_as| Caught { by: name.to_owned(), seen_as }),
     };
     annika_sync::mutants::remove(None);
     caught
+}
+
+/// The first seed that fails without the rule, and not with it.
+fn by_seeds(rule: Mutant, most: u64, threads: usize) -> Option<Caught> {
+    let mut from = 0;
+    loop {
+        let (seed, wrong) = first_failure(from..most, threads, Faults::of)?;
+        annika_sync::mutants::remove(None);
+        let intact = play(seed, Faults::of(seed)).is_ok();
+        annika_sync::mutants::remove(Some(rule));
+        if intact {
+            return Some(Caught { by: format!("seed {seed}"), seen_as: wrong.join("; ") });
+        }
+        from = seed + 1;
+    }
 }
 
 /// What a play says that fails.

@@ -328,7 +328,7 @@ impl TaskState {
         let is_it = |sent: &Value| crate::lens::same(field, sent, value);
         !removed(Mutant::OwnEcho)
             && (self.intents.iter().any(|intent| intent.field == field && is_it(&intent.value))
-                || self.created_with.get(&field).is_some_and(is_it))
+                || (!removed(Mutant::CreatedWith) && self.created_with.get(&field).is_some_and(is_it)))
     }
 
     /// Parts of the creation that have arrived, or that an agent has replaced, need no protection any more.

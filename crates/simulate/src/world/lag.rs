@@ -52,7 +52,7 @@ impl Sim {
     pub fn arrived_in_planner(&mut self, request: &GraphRequest) {
         let now = self.now;
         let Some(lag) = &mut self.lag else { return };
-        let (GraphRequest::CreateTask { body }
+        let (GraphRequest::CreateTask { body, .. }
         | GraphRequest::PatchTask { body, .. }
         | GraphRequest::PatchDetails { body, .. }) = request
         else {

@@ -305,7 +305,7 @@ impl Store {
         }
         let maps = commit.remote.as_ref().filter(|remote| remote.newly_mapped);
         let owner = maps.and_then(|remote| self.owners.get(&remote.planner_id));
-        if owner.is_some_and(|owner| owner != id) {
+        if owner.is_some_and(|owner| owner != id) && !removed(Mutant::MappedElsewhere) {
             return Ok(CommitResult::MappedElsewhere);
         }
         let is_there =
