@@ -1,7 +1,7 @@
 # Annika's commands. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test simulate stage start bench
+.PHONY: help run demo test simulate simulate-day mutants stage start bench
 
 # The folder that `func`, the emulator and the deploy package all use.
 STAGE ?= target/func-app
@@ -37,6 +37,13 @@ test-stores: ## The tests that meet the store on Redis 6.2, 7 and Valkey 9, and 
 simulate: ## Play SEEDS=2000 schedules of the sync engine under faults (FROM=0, NO_FAULTS=1, TWICE=1; SEED=n TRACE=1 for one)
 	cargo run --quiet --release --package annika-simulate -- $(if $(NO_FAULTS),--no-faults) $(if $(TWICE),--twice) \
 	  $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(or $(SEEDS),2000) --from $(or $(FROM),0))
+
+simulate-day: ## Play 24 hours of one person and three agents under mild faults (SEED=1)
+	cargo run --quiet --release --package annika-simulate -- day --seed $(or $(SEED),1)
+
+mutants: ## Take one rule after another out of the engine; something must notice each (STRONG=1 for the quick ones)
+	cargo run --quiet --release --package annika-simulate --features mutants -- \
+	  mutants $(if $(STRONG),--strong) $(if $(ONLY),--only $(ONLY))
 
 stage: ## Build the handler (dev profile) and lay the Functions app flat into target/func-app
 ifeq ($(BIN),)

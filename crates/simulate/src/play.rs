@@ -132,3 +132,33 @@ pub fn run(
         whole
     })
 }
+
+/// The first of the seeds that fails, and what is wrong with it.
+///
+/// # Panics
+/// When a thread of its own does.
+pub fn first_failure(
+    seeds: Range<u64>,
+    threads: usize,
+    faults: fn(u64) -> Faults,
+) -> Option<(u64, Vec<String>)> {
+    let (next, found) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
+    let work = || {
+        let mut first = None;
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end.min(found.load(Ordering::Relaxed)) {
+                return first;
+            }
+            if let Err(wrong) = play(seed, faults(seed)) {
+                found.fetch_min(seed, Ordering::Relaxed);
+                first.get_or_insert((seed, wrong));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let firsts = workers.into_iter().filter_map(|worker| worker.join().expect("it does not panic"));
+        firsts.min_by_key(|(seed, _)| *seed)
+    })
+}

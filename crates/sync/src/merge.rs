@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::lens::{ChecklistItem, Field, Reference, Value, same};
+use crate::{
+    lens::{ChecklistItem, Field, Reference, Value, same},
+    mutants::{Mutant, removed},
+};
 
 /// Whose value did not survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +51,15 @@ pub fn merge(field: Field, base: &Value, local: &Value, remote: &Value, unseen: 
     if same(field, local, base) || same(field, local, remote) {
         return taken(remote);
     }
-    if same(field, remote, base) && !unseen {
+    if (same(field, remote, base) && !unseen) || removed(Mutant::ThreeWay) {
         return taken(local);
     }
     match field {
         Field::Assignees | Field::Labels if unseen => {
             never_silent(field, merge_sets(&Value::Null, local, remote), local, remote)
+        }
+        Field::Assignees | Field::Checklist if removed(Mutant::ElementMerge) => {
+            remote_wins(field, local, remote)
         }
         Field::Assignees | Field::Labels => taken(&merge_sets(base, local, remote)),
         Field::References if unseen => {

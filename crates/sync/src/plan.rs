@@ -21,6 +21,7 @@ use crate::{
     etag,
     lens::{self, Document, Field, Fields, Names, Projection, Value},
     merge::Conflict,
+    mutants::{Mutant, removed},
     state::{Failure, Remote, TaskState, digest},
     world::{Bequest, Direction, Event, Local, LocalWrite, Plans, Snapshot},
 };
@@ -228,6 +229,9 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     let read_at = state.full_at;
     state.intents.retain(|intent| context.now - intent.at <= crate::state::INTENT_MS || read_at <= intent.at);
     state.drop_arrived();
+    if removed(Mutant::IntentsKept) && !state.need_get {
+        state.intents.clear();
+    }
     let news = take_in_observed(&mut state, snapshot);
     state.need_details |= snapshot.recheck_details && state.planner_id.is_some();
     let mut earlier = Vec::new();
@@ -324,7 +328,7 @@ fn take_in_observed(state: &mut TaskState, snapshot: &Snapshot) -> bool {
 pub fn observe(state: &mut TaskState, json: &Json) -> bool {
     let Some(seen) = json.get("@odata.etag").and_then(Json::as_str) else { return false };
     if let Some(remote) = &state.remote
-        && (remote.etag == seen || etag::is_older(seen, &remote.etag))
+        && (remote.etag == seen || (etag::is_older(seen, &remote.etag) && !removed(Mutant::EtagOrder)))
     {
         return false;
     }

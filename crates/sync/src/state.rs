@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     lens::{Field, Fields, Value},
+    mutants::{Mutant, removed},
     world::Inheritance,
 };
 
@@ -329,6 +330,9 @@ impl TaskState {
 
     /// Whether a remote change replaced `value` of `field` in the last ten minutes.
     pub fn is_superseded(&self, field: Field, value: &Value, now: i64) -> bool {
+        if removed(Mutant::History) {
+            return false;
+        }
         let value = fingerprint(value);
         let stale = |old: &Superseded| old.field == field && old.value == value && !old.by_agent;
         self.history.iter().any(|old| stale(old) && now - old.at <= HISTORY_MS)
@@ -337,8 +341,9 @@ impl TaskState {
     /// Whether the value is on its way: written with an unknown outcome, or part of the creation.
     pub fn is_own_echo(&self, field: Field, value: &Value) -> bool {
         let is_it = |sent: &Value| crate::lens::same(field, sent, value);
-        self.intents.iter().any(|intent| intent.field == field && is_it(&intent.value))
-            || self.created_with.get(&field).is_some_and(is_it)
+        !removed(Mutant::OwnEcho)
+            && (self.intents.iter().any(|intent| intent.field == field && is_it(&intent.value))
+                || (!removed(Mutant::CreatedWith) && self.created_with.get(&field).is_some_and(is_it)))
     }
 
     /// Parts of the creation that have arrived, or that an agent has replaced, need no protection any more.

@@ -78,6 +78,7 @@ fn answer(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
         // Graph does not always say how long to wait; 503 means the same where it does.
         let retry_after = sim.rng.chance(7_000).then(|| seconds(sim));
         let status = if retry_after.is_some() && sim.rng.chance(2_000) { 503 } else { 429 };
+        sim.note("throttled", |_| String::new());
         return GraphOutcome::Answer { status, body: None, retry_after };
     }
     let is_broken = sim.rng.chance(faults.broken);
@@ -93,7 +94,11 @@ fn answer(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
         }
     }
     let outcome = carry_out(sim, request);
-    if is_broken { answered(500, None) } else { outcome }
+    if request.is_write() && status(&outcome) == "200" {
+        sim.arrived_in_planner(request);
+    }
+    let is_lost = request.is_write() && std::mem::take(&mut sim.lose_next_answer);
+    if is_broken || is_lost { answered(500, None) } else { outcome }
 }
 
 fn refused(status: u16) -> GraphOutcome {

@@ -9,6 +9,7 @@ pub mod checks;
 pub mod failover;
 pub mod faults;
 pub mod graph;
+pub mod lag;
 pub mod oracle;
 pub mod planner;
 pub mod sim;

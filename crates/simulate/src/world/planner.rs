@@ -40,6 +40,8 @@ pub struct Planner {
     pub deleted: BTreeMap<String, Task>,
     /// An edit of the details moves the ETag of the task as well (not known of the real one).
     pub details_move_task: bool,
+    /// Writes that changed nothing.
+    pub echoes: u64,
     versions: u64,
     ids: u64,
     /// Which task has an id of its creator's.
@@ -65,6 +67,9 @@ fn hint(version: u64) -> String {
 }
 
 fn version_of(kind: &str, etag: &str) -> Option<u64> {
+    if etag == "*" {
+        return Some(u64::MAX);
+    }
     let text = STANDARD.decode(etag.strip_prefix("W/\"")?.strip_suffix('"')?).ok()?;
     let digits = text.strip_prefix(b"'")?.strip_prefix(kind.as_bytes())?.strip_suffix(b"'")?;
     Some(digits.iter().fold(0, |sum, digit| sum * 64 + u64::from(digit - b'@')) / 4)
@@ -258,7 +263,8 @@ impl Planner {
     pub fn patch(&mut self, id: &str, if_match: &str, body: &Json, now: i64) -> Result<Json, u16> {
         let version = self.version();
         let task = self.tasks.get_mut(id).ok_or(404_u16)?;
-        task.task.patch(TASK, if_match, body, version)?;
+        let moved = task.task.patch(TASK, if_match, body, version)?;
+        self.echoes += u64::from(!moved);
         self.remember(id, now);
         Ok(self.tasks[id].json())
     }
@@ -270,6 +276,7 @@ impl Planner {
         if moved && self.details_move_task {
             task.task.version = version;
         }
+        self.echoes += u64::from(!moved);
         self.remember(id, now);
         Ok(self.tasks[id].details_json())
     }
@@ -288,13 +295,17 @@ impl Planner {
 
     /// What a person does in Planner: always on what is there.
     pub fn edit(&mut self, id: &str, body: &Json, now: i64) {
-        let etag = self.tasks[id].json()["@odata.etag"].as_str().expect("an ETag").to_owned();
+        let (etag, echoes) =
+            (self.tasks[id].json()["@odata.etag"].as_str().expect("an ETag").to_owned(), self.echoes);
         self.patch(id, &etag, body, now).expect("a person's edit is accepted");
+        self.echoes = echoes;
     }
 
     pub fn edit_details(&mut self, id: &str, body: &Json, now: i64) {
-        let etag = self.tasks[id].details_json()["@odata.etag"].as_str().expect("an ETag").to_owned();
+        let (etag, echoes) =
+            (self.tasks[id].details_json()["@odata.etag"].as_str().expect("an ETag").to_owned(), self.echoes);
         self.patch_details(id, &etag, body, now).expect("a person's edit is accepted");
+        self.echoes = echoes;
     }
 
     pub fn remove(&mut self, id: &str, now: i64) {

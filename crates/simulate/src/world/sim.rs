@@ -20,9 +20,10 @@ use annika_sync::{
 };
 
 use super::{
-    actors::Actors,
+    actors::{Actors, Pace},
     failover::Replica,
     faults::Faults,
+    lag::Lag,
     oracle::Oracle,
     planner::Planner,
     store::Store,
@@ -90,6 +91,14 @@ pub struct Sim {
     pub clocks: Vec<i64>,
     /// Until when Graph refuses everything of a plan.
     pub closed: BTreeMap<&'static str, i64>,
+    /// The next write to Graph is carried out, and its answer lost.
+    pub lose_next_answer: bool,
+    /// Sweeps over all known documents.
+    pub sweeps: u64,
+    /// How long values take, where somebody measures it.
+    pub lag: Option<Lag>,
+    /// How busy agents and people are.
+    pub pace: Pace,
     /// What was found wrong on the way.
     pub violations: Vec<String>,
     /// Per process: heard of a mark, and who waits for it.
@@ -234,6 +243,9 @@ impl Wake for Flag {
     }
 }
 
+/// More events than this in one play are a circle: it has some ten thousand.
+const MOST_EVENTS: u64 = 500_000;
+
 /// How a process runs the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -254,8 +266,9 @@ struct Process {
 /// The world and the processes in it.
 pub struct Stage {
     pub sim: Shared,
+    pub settings: Settings,
     processes: Vec<Process>,
-    external: bool,
+    events: u64,
 }
 
 /// How long a cycle of the periodic mode may take.
@@ -316,6 +329,10 @@ impl Stage {
             replica: None,
             clocks: vec![0; processes],
             closed: BTreeMap::new(),
+            lose_next_answer: false,
+            sweeps: 0,
+            lag: None,
+            pace: Pace::Dense,
             violations: Vec::new(),
             heard: vec![(false, None); processes],
             lives: vec![0; processes],
@@ -335,7 +352,8 @@ impl Stage {
         let stage = Self {
             sim: Shared(Arc::new(Mutex::new(sim))),
             processes: modes.into_iter().map(process).collect(),
-            external,
+            settings: settings(external),
+            events: 0,
         };
         stage.sim.lock().schedule_faults();
         stage
@@ -366,6 +384,11 @@ impl Stage {
             };
             event(&mut self.sim.lock());
             self.disturb();
+            self.events += 1;
+            if self.events == MOST_EVENTS && self.sim.lock().pace == Pace::Dense {
+                self.sim.lock().violation("so much happens that it goes round in circles".to_owned());
+                self.processes.clear();
+            }
         }
     }
 
@@ -376,8 +399,7 @@ impl Stage {
             if process.future.is_none() && process.starts_at <= now {
                 self.sim.lock().lives[index] += 1;
                 let wire = Wire::new(self.sim.clone(), index);
-                let mode = process.mode;
-                let settings = settings(self.external);
+                let (mode, settings) = (process.mode, self.settings.clone());
                 process.future = Some(Box::pin(async move {
                     let engine = Engine::new(wire, settings);
                     loop {
@@ -404,8 +426,19 @@ impl Stage {
         }
     }
 
+    /// This process is not scheduled for so long, ms, and keeps its beliefs.
+    pub fn pause(&mut self, process: usize, ms: i64) {
+        let mut sim = self.sim.lock();
+        sim.note("pause", |_| format!("{process} {ms}"));
+        sim.at(ms, |_| {});
+        self.processes[process].paused_until = sim.now + ms;
+    }
+
     fn disturb(&mut self) {
         let mut sim = self.sim.lock();
+        if self.processes.is_empty() {
+            return;
+        }
         let (kill, pause) = (sim.faults.kill, sim.faults.pause);
         let index = usize::try_from(sim.rng.below(self.processes.len() as u64)).expect("an index");
         if sim.rng.chance(kill) {
@@ -420,9 +453,8 @@ impl Stage {
         } else if sim.rng.chance(pause) {
             let longest = sim.faults.longest_pause;
             let away = 1_000 + sim.rng.ms(longest);
-            sim.note("pause", |_| format!("{index} {away}"));
-            sim.at(away, |_| {});
-            self.processes[index].paused_until = sim.now + away;
+            drop(sim);
+            self.pause(index, away);
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use annika_sync::{
     lens::Document,
+    mutants::{Mutant, removed},
     plan::ABSENT,
     state::{TaskState, digest},
     world::{
@@ -90,6 +91,8 @@ pub struct Store {
     fence: u64,
     /// Which life of which process has a fence.
     fences: BTreeMap<u64, u64>,
+    /// The newest fence of each task.
+    newest: BTreeMap<String, u64>,
     pub events: Vec<(String, Event)>,
     pub document_writes: u64,
 }
@@ -166,6 +169,11 @@ impl Store {
         }
         self.lease = (length > 0).then_some((holder, now + length));
         true
+    }
+
+    /// The process that has the engine's lease.
+    pub fn holder(&self) -> Option<usize> {
+        self.lease.and_then(|(holder, _)| usize::try_from(holder >> 32).ok())
     }
 
     pub fn mark(&mut self, id: &str, delay: i64, now: i64) {
@@ -264,6 +272,7 @@ impl Store {
             let clock = u64::try_from(now).expect("after 1970") * 1_000;
             self.fence = self.fence.max(clock) + 1;
             self.fences.insert(self.fence, holder);
+            self.newest.insert(id.clone(), self.fence);
             task.fence = Some(self.fence);
             task.lease_until = now + lease;
             self.due.insert(id.clone(), now + lease);
@@ -363,15 +372,18 @@ impl Store {
     pub fn commit(&mut self, commit: &Commit, holder: u64, now: i64) -> Result<CommitResult, String> {
         let id = commit.id.as_str();
         let task = self.tasks.entry(id.to_owned()).or_default();
-        if task.fence != Some(commit.fence) {
+        if task.fence != Some(commit.fence) && !removed(Mutant::Fence) {
             return Ok(CommitResult::LeaseLost);
         }
         if self.fences.get(&commit.fence) != Some(&holder) {
             return Err(format!("{id}: the fence {} is another process's", commit.fence));
         }
+        if self.newest.get(id).is_some_and(|newest| *newest > commit.fence) {
+            return Err(format!("{id}: written under fence {} after a later claim", commit.fence));
+        }
         let maps = commit.remote.as_ref().filter(|remote| remote.newly_mapped);
         let owner = maps.and_then(|remote| self.owners.get(&remote.planner_id));
-        if owner.is_some_and(|owner| owner != id) {
+        if owner.is_some_and(|owner| owner != id) && !removed(Mutant::MappedElsewhere) {
             return Ok(CommitResult::MappedElsewhere);
         }
         let is_there =
@@ -389,7 +401,7 @@ impl Store {
                 .get(id)
                 .filter(|stored| stored.expires_at.is_none_or(|at| at > now))
                 .map(|stored| &stored.bytes);
-            if there != write.expected.as_ref() {
+            if there != write.expected.as_ref() && !removed(Mutant::CompareAndSet) {
                 return Ok(CommitResult::LocalChanged);
             }
             self.document_writes += 1;
@@ -435,7 +447,7 @@ impl Store {
             return Ok(CommitResult::Stored);
         }
         let task = self.tasks.entry(id.to_owned()).or_default();
-        let marked = task.hint != commit.hint;
+        let marked = task.hint != commit.hint && !removed(Mutant::HintCompare);
         (task.fence, task.lease_until, task.claims_lost) = (None, 0, 0);
         if commit.state.is_none() {
             self.index.remove(id);
@@ -552,7 +564,7 @@ impl Store {
         let former = self.dead.get(&planner_id).filter(free);
         let id = owner.or(former).cloned().unwrap_or_else(|| format!("planner-{planner_id}"));
         if owner.is_none() {
-            if self.gone.get(&planner_id).is_some_and(|until| *until > now) {
+            if self.gone.get(&planner_id).is_some_and(|until| *until > now) && !removed(Mutant::GoneList) {
                 return;
             }
             self.owners.insert(planner_id.clone(), id.clone());

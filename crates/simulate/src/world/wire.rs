@@ -348,6 +348,9 @@ impl World for Wire {
                             if commit.durable {
                                 sim.replicate();
                             }
+                            if let Some(new) = commit.write.as_ref().and_then(|write| write.new.as_ref()) {
+                                sim.arrived_in_redis(&new.bytes());
+                            }
                             let wrong = sim.actors.after_commit(commit);
                             wrong.into_iter().for_each(|wrong| sim.violation(wrong));
                         }
@@ -365,7 +368,11 @@ impl World for Wire {
     }
 
     async fn sweep_page(&self, _cursor: Option<String>) -> Stored<SweepPage> {
-        self.store("sweep_page", |sim| sim.store.sweep(sim.now)).await
+        let read = |sim: &mut Sim| {
+            sim.sweeps += 1;
+            sim.store.sweep(sim.now)
+        };
+        self.store("sweep_page", read).await
     }
 
     async fn discover(&self, _cursor: Option<String>) -> Stored<Discovered> {

@@ -1,118 +1,43 @@
-//! Schedules written by hand, each for a rule that random ones rarely need.
+//! Schedules written by hand, one test each.
 
-use annika_simulate::world::{
-    checks::at_the_end,
-    faults::Faults,
-    planner::By,
-    sim::{Sim, Stage},
-    store::Stored,
-};
-use annika_sync::world::Event;
-use serde_json::{Value as Json, json};
+use annika_simulate::pinned::{self, PLAYS};
 
-/// Long enough for two polls and two sweeps, ms.
-const CYCLES: i64 = 40_000;
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            pinned::$name();
+        })*
 
-/// One process and one task that both sides have: document `a1`, task `PT0001`.
-struct Play {
-    stage: Stage,
-    now: i64,
+        #[test]
+        fn every_play_is_a_test() {
+            let names: Vec<&str> = PLAYS.iter().map(|(name, _)| *name).collect();
+            assert_eq!(names, [$(stringify!($name)),*]);
+        }
+    };
 }
 
-impl Play {
-    fn new() -> Self {
-        let mut play = Self { stage: Stage::of(1, Faults::default(), 1), now: 0 };
-        play.set(&json!({"id": "a1", "plan_id": "plan-a", "title": "a1:1", "bucket_id": "a1:2"}));
-        play.run(CYCLES);
-        assert_eq!(play.with(|sim| sim.planner.tasks.len()), 1);
-        play
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut Sim) -> T) -> T {
-        act(&mut self.stage.sim.lock())
-    }
-
-    fn run(&mut self, ms: i64) {
-        self.now += ms;
-        self.stage.run_until(self.now);
-    }
-
-    fn document(&self) -> Option<Json> {
-        self.with(|sim| {
-            Some(serde_json::from_slice(&sim.store.document("a1", sim.now)?.bytes).expect("JSON"))
-        })
-    }
-
-    /// An agent's SET; nobody is told.
-    fn set(&self, document: &Json) {
-        self.set_for(document, None);
-    }
-
-    fn set_for(&self, document: &Json, ms: Option<i64>) {
-        self.with(|sim| {
-            let expires_at = ms.map(|ms| sim.now + ms);
-            let stored = Stored { bytes: document.to_string().into_bytes(), expires_at };
-            sim.store.documents.insert("a1".to_owned(), stored);
-        });
-    }
-
-    fn person(&self, body: &Json) {
-        self.with(|sim| sim.planner.edit("PT0001", body, sim.now));
-    }
-
-    fn losers(&self) -> Vec<Json> {
-        self.with(|sim| {
-            let lost = |event: &Event| match event {
-                Event::Conflict { lost, .. } => Some(lost.clone()),
-                _ => None,
-            };
-            sim.store.events.iter().filter_map(|(_, event)| lost(event)).collect()
-        })
-    }
-}
-
-#[test]
-fn a_task_that_moved_to_a_plan_that_cannot_be_listed_is_not_taken_for_deleted() {
-    let mut play = Play::new();
-    play.with(|sim| {
-        sim.planner.edit("PT0001", &json!({"planId": "plan-b"}), sim.now);
-        sim.closed.insert("plan-b", sim.now + 120_000);
-    });
-    let mut edited = play.document().expect("a document");
-    edited["title"] = "a1:3".into();
-    play.set(&edited);
-    play.run(120_000);
-    assert_eq!(play.with(|sim| sim.planner.tasks.keys().cloned().collect::<Vec<_>>()), ["PT0001"]);
-    assert!(play.document().is_some());
-}
-
-#[test]
-fn a_stale_write_over_a_restored_document_is_a_conflict_and_no_silent_loss() {
-    let mut play = Play::new();
-    let read = play.document().expect("a document");
-    play.set_for(&read, Some(CYCLES));
-    play.run(2 * CYCLES);
-    assert_eq!(play.document(), None, "its time is up");
-    play.person(&json!({"bucketId": "a1:4"}));
-    play.run(CYCLES);
-    assert_eq!(play.document().expect("restored")["bucket_id"], "a1:4");
-    let mut stale = read;
-    stale["bucket_id"] = "a1:5".into();
-    play.set(&stale);
-    play.run(CYCLES);
-    assert_eq!(play.losers(), ["a1:5"]);
-    assert_eq!(play.document().expect("a document")["bucket_id"], "a1:4");
-}
-
-#[test]
-fn what_a_person_makes_is_imported_once() {
-    let mut play = Play::new();
-    play.with(|sim| {
-        let json = sim.planner.create(&json!({"title": "h1:1", "planId": "plan-b"}), By::Person, sim.now);
-        sim.actors.task_created(&json);
-        sim.actors.lineages.insert("PT0001".to_owned(), "a1".to_owned());
-    });
-    play.run(2 * CYCLES);
-    assert_eq!(play.with(|sim| sim.store.documents.len()), 2);
-    assert_eq!(play.with(|sim| at_the_end(sim)), [""; 0]);
+tests! {
+    a_create_that_slept_is_not_sent_late,
+    a_deleted_task_stays_deleted_where_only_our_own_write_was_unseen,
+    a_document_that_is_away_for_one_sweep_is_not_deleted,
+    a_document_that_is_back_before_the_deletion_keeps_its_task,
+    a_document_whose_map_was_lost_finds_its_task_again,
+    a_lost_answer_makes_no_second_write,
+    a_mark_during_work_is_worked_off_at_once,
+    a_partial_edit_brings_back_the_whole_task,
+    a_process_that_lost_its_lease_writes_nothing,
+    a_refused_value_that_a_person_then_writes_is_the_persons,
+    a_silent_document_keeps_a_value_on_its_way,
+    a_stale_write_over_a_restored_document_is_a_conflict,
+    a_task_in_a_plan_that_cannot_be_listed_is_not_taken_for_deleted,
+    an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it,
+    an_edit_between_the_read_and_the_deletion_wins,
+    an_edit_of_the_details_beats_a_deletion_that_had_not_seen_it,
+    an_older_copy_from_a_list_changes_nothing,
+    items_of_both_sides_stand,
+    nothing_is_sent_while_graph_throttles,
+    one_404_is_no_deletion_even_where_lists_lack_the_task,
+    what_a_person_makes_is_imported_once,
+    what_had_a_time_to_live_is_not_deleted_in_planner,
 }

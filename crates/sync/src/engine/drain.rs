@@ -7,6 +7,7 @@ use futures::{FutureExt, StreamExt, future::join_all, pin_mut, stream::FuturesUn
 use super::{BATCH, Engine, Priority, guard::HELD_WAIT, memory::REBUILD_WAIT, outcome::After, task::Task};
 use crate::{
     lens::{Document, Field, Value, same},
+    mutants::{Mutant, removed},
     plan::{Action, Context, Step, plan},
     world::{
         Bequest, Claim, Claimed, Commit, CommitResult, Event, GraphOutcome, GraphRequest, Local, Plans,
@@ -73,7 +74,7 @@ impl<W: World> Engine<W> {
                     plans = read;
                     plans_at = now;
                 }
-                match self.world.claim(quota, self.settings.task_lease).await {
+                match self.world.claim(quota, self.claim_length()).await {
                     Ok(claimed) => {
                         idle = claimed.next_in.unwrap_or(IDLE).min(IDLE);
                         let groups = self.groups(claimed);
@@ -112,6 +113,10 @@ impl<W: World> Engine<W> {
                 }
             }
         }
+    }
+
+    fn claim_length(&self) -> Duration {
+        if removed(Mutant::TaskLease) { Duration::from_hours(24) } else { self.settings.task_lease }
     }
 
     /// How many tasks to claim while so many groups are under way: as many as can have a request each well within
@@ -155,7 +160,7 @@ impl<W: World> Engine<W> {
             while groups.len() < places {
                 let Quota { urgent, low } = self.quota(0, 0);
                 let quota = Quota { urgent: urgent.max(1), low: low.max(1) };
-                let claimed = self.world.claim(quota, self.settings.task_lease).await?;
+                let claimed = self.world.claim(quota, self.claim_length()).await?;
                 next_in = claimed.next_in;
                 let found = self.groups(claimed);
                 if found.is_empty() {
@@ -377,7 +382,7 @@ impl<W: World> Engine<W> {
             return Vec::new();
         }
         let deadline = i64::try_from(self.settings.send_deadline.as_millis()).unwrap_or(i64::MAX);
-        let late = self.world.now_ms() - stored_at > deadline;
+        let late = self.world.now_ms() - stored_at > deadline && !removed(Mutant::SendDeadline);
         let mut batches: Vec<Vec<GraphRequest>> = vec![Vec::new()];
         for (_, _, requests) in &sending {
             let full = batches.last().is_some_and(|batch| batch.len() + requests.len() > BATCH);
@@ -517,7 +522,7 @@ fn requests_of(step: &Step, planner_id: String, deadline: Duration) -> Vec<Graph
         Action::Patch { task, details, .. } => {
             let task = task.as_ref().map(|(etag, body)| GraphRequest::PatchTask {
                 planner_id: planner_id.clone(),
-                etag: etag.clone(),
+                etag: if removed(Mutant::MergedEtag) { "*".to_owned() } else { etag.clone() },
                 body: body.clone(),
             });
             let details = details.as_ref().map(|(etag, body)| GraphRequest::PatchDetails {
@@ -533,6 +538,9 @@ fn requests_of(step: &Step, planner_id: String, deadline: Duration) -> Vec<Graph
         ],
         Action::DeleteLeft { planner_id, etag } => {
             vec![GraphRequest::DeleteTask { planner_id: planner_id.clone(), etag: etag.clone() }]
+        }
+        Action::Delete { .. } if removed(Mutant::DeleteEtag) => {
+            vec![GraphRequest::DeleteTask { planner_id, etag: "*".to_owned() }]
         }
         Action::Delete { etag } => vec![GraphRequest::DeleteTask { planner_id, etag: etag.clone() }],
     }

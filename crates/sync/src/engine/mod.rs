@@ -28,6 +28,7 @@ use futures::{FutureExt, future::Either, pin_mut};
 
 use crate::{
     limiter::{Limiter, Rate},
+    mutants::{Mutant, removed},
     world::{GraphOutcome, GuardLimits, Pace, Report, Signals, StoreError, World},
 };
 
@@ -446,6 +447,9 @@ impl<W: World> Engine<W> {
     /// How long Graph is to be left alone, as this process knows.
     fn pause_left(&self) -> Option<Duration> {
         let left = self.shared().paused_until - self.world.now_ms();
+        if removed(Mutant::ThrottlePause) {
+            return None;
+        }
         (left > 0).then(|| crate::plan::millis(left))
     }
 

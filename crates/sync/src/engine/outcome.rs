@@ -8,6 +8,7 @@ use super::{Engine, task::Task};
 use crate::{
     etag,
     lens::{self, Fields},
+    mutants::{Mutant, removed},
     plan::{self, Action, GONE_APART_MS, Problem},
     state::{Gone, Remote, TaskState},
     world::{Direction, Event, FoundUser, GraphOutcome, Local, World},
@@ -308,7 +309,7 @@ impl<W: World> Engine<W> {
     }
 
     async fn patched(&self, task: &mut Task, changes: &Fields, is_details: bool, class: Class) -> After {
-        if !matches!(class, Class::Unknown) {
+        if !matches!(class, Class::Unknown) && !removed(Mutant::DefiniteRefusal) {
             task.state().intents.retain(|intent| !changes.contains_key(&intent.field));
         }
         match class {

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use crate::{
     lens::{Document, Field, Value},
+    mutants::{Mutant, removed},
     plan::{self, Action, Problem, Step},
     state::{Leaving, Remote, TaskState, digest},
     world::{
@@ -206,6 +207,9 @@ impl Task {
             (None, Local::Present { bytes, .. }) => Document::parse(bytes).ok(),
             (None, _) => None,
         };
+        if matches!(step.action, Action::Create { .. }) && removed(Mutant::CreateIntent) {
+            state.create = None;
+        }
         let finished = matches!(step.action, Action::Finish);
         // What the guard noted holds until the deletion is done, or there is nothing to delete.
         let settles = step.forget || (finished && step.deletion.is_none());
@@ -258,7 +262,7 @@ impl Task {
             fence: self.claim.fence,
             hint: self.snapshot.hint,
             had_create: self.had_create,
-            durable: matches!(step.action, Action::Create { .. }),
+            durable: matches!(step.action, Action::Create { .. }) && !removed(Mutant::DurableIntent),
             state: (!step.forget).then_some(state),
             write: step.write.clone(),
             document,
@@ -268,7 +272,7 @@ impl Task {
             left,
             announce,
             // A document that came back meanwhile must not lose its Planner task.
-            expect_absent: matches!(step.action, Action::Delete { .. }),
+            expect_absent: matches!(step.action, Action::Delete { .. }) && !removed(Mutant::ExpectAbsent),
             tomb: self.forget.then(|| self.last_copy()).flatten(),
             last_copy: step
                 .forget

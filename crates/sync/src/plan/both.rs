@@ -9,6 +9,7 @@ use super::{
 use crate::{
     lens::{self, Document, Field, Fields, SyncStamp, Value, same},
     merge::{Loser, Merged, merge},
+    mutants::{Mutant, removed},
     state::{Attempt, Remote, TaskState, fingerprint},
     world::{Event, LocalWrite, Snapshot},
 };
@@ -35,7 +36,7 @@ pub(super) fn merge_sides(
     };
     state.imported &= state.seen.as_ref() == Some(&here.digest);
     let stamp = here.document.sync_stamp();
-    let rev = stamp.as_ref().map(|stamp| stamp.rev.as_str());
+    let rev = stamp.as_ref().map(|stamp| stamp.rev.as_str()).filter(|_| !removed(Mutant::SyncRev));
     let wanted = leave::wanted(&state, here, &remote, rev, context.now);
     let synced = |plan: &String| context.plans.synced.contains(plan);
     if context.plans.unread && wanted.as_ref().is_some_and(|plan| !synced(plan)) {
@@ -170,6 +171,10 @@ pub(super) fn merge_sides(
         step.action = leave::begin(&mut step.state, snapshot, to, &target, earlier, context);
         return step;
     }
+    if removed(Mutant::ChangedOnly) && !push.is_empty() {
+        let all = here.projection.fields.clone();
+        push = all.into_iter().chain(push).collect();
+    }
     step.action = push_action(&mut step.state, push, &remote, context);
     if step.action == Action::Finish && step.state.leaving.is_some() {
         if step.write.is_some() {
@@ -252,6 +257,14 @@ pub(super) fn effective(
     let current =
         || state.current.get(&field).or_else(|| state.base.get(&field)).cloned().unwrap_or(Value::Null);
     let Some(local) = local else {
+        if removed(Mutant::SilentIsCurrent) {
+            let value = state.remote.as_ref().and_then(|remote| remote.fields.get(&field));
+            return Effective {
+                value: value.cloned().unwrap_or(Value::Null),
+                unseen: false,
+                discarded: false,
+            };
+        }
         return Effective { value: current(), unseen: false, discarded: false };
     };
     let changed_at = state.remote_changed.get(&field).copied().unwrap_or(0);
@@ -260,10 +273,14 @@ pub(super) fn effective(
             Effective { value: local.clone(), unseen: false, discarded: false }
         }
         Some(rev) => match state.views.iter().find(|view| view.rev == rev) {
-            Some(view) if view.values.get(&field) == Some(&fingerprint(local)) => {
+            Some(view) if view.values.get(&field) == Some(&fingerprint(local)) && !removed(Mutant::Views) => {
                 Effective { value: current(), unseen: false, discarded: false }
             }
-            Some(view) => Effective { value: local.clone(), unseen: changed_at > view.at, discarded: false },
+            Some(view) => Effective {
+                value: local.clone(),
+                unseen: changed_at > view.at && !removed(Mutant::UnseenChange),
+                discarded: false,
+            },
             None => stale_or(state, field, local, now, changed_at > 0),
         },
         None => stale_or(state, field, local, now, false),
@@ -337,6 +354,9 @@ pub(super) fn push_action(
         return Action::Finish;
     }
     let push = lens::planner::stored(&push);
+    if removed(Mutant::BaseAfterAnswer) {
+        state.base.extend(push.clone());
+    }
     for (field, value) in &push {
         state.intents.retain(|intent| intent.field != *field || !same(*field, &intent.value, value));
         state.intents.push(crate::state::Intent { field: *field, value: value.clone(), at: context.now });

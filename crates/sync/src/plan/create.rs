@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::{Action, Context, Here, Problem, Step, fail, is_nothing, leave, observe, sendable::sendable};
 use crate::{
     lens::{self, Field, Fields, Value},
+    mutants::{Mutant, removed},
     state::{Attempt, Create, TaskState},
     world::{Bequest, Inheritance, LocalWrite, Snapshot},
 };
@@ -138,6 +139,9 @@ fn by_settings(code: &str, message: &str, here: &Here) -> Problem {
 
 /// The Planner id that the document had before the map was lost, unless it is another task's or dead.
 fn former_id(state: &TaskState, snapshot: &Snapshot, here: &Here) -> Option<String> {
+    if removed(Mutant::FormerId) {
+        return None;
+    }
     let stamped = here.document.sync_stamp().map(|stamp| stamp.planner_id).filter(|id| !id.is_empty());
     let named = snapshot.id.strip_prefix(IMPORTED).filter(|id| !id.is_empty()).map(str::to_owned);
     let id = stamped.or(named)?;

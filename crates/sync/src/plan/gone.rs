@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     lens::{self, Document, Field, SyncStamp, Value, same},
+    mutants::{Mutant, removed},
     state::TaskState,
     world::{Direction, Event, LocalWrite, Snapshot},
 };
@@ -26,13 +27,16 @@ pub(super) fn check(
     here: Option<&Here>,
     context: &Context<'_>,
 ) -> Option<Step> {
+    if removed(Mutant::ReadBeforeAbsence) && snapshot.absent_lists > 0 {
+        return Some(deleted_in_planner(state.clone(), snapshot, here, context));
+    }
     let Some(gone) = state.gone.clone() else {
         if snapshot.absent_lists > 0 && context.now - state.full_at > FRESH_MS {
             state.need_get = true;
         }
         return None;
     };
-    let twice = gone.answers >= 2;
+    let twice = gone.answers >= 2 || removed(Mutant::SecondAnswer);
     if state.remote.is_none() && twice {
         return Some(disown(state.clone()));
     }
@@ -45,7 +49,7 @@ pub(super) fn check(
         };
         return Some(Step::new(state.clone(), action));
     }
-    if snapshot.absent_lists < LISTS {
+    if snapshot.absent_lists < LISTS && !removed(Mutant::ListEvidence) {
         let recent = context.now - gone.last < GONE_APART_MS;
         let action = if recent || snapshot.absent_lists > 0 {
             Action::Wait(LIST_WAIT)
@@ -83,7 +87,7 @@ fn deleted_in_planner(
         step.events.push(Event::Deleted { direction: Direction::Down });
         return step;
     };
-    if edited_since_base(&state, here, context.now) {
+    if edited_since_base(&state, here, context.now) && !removed(Mutant::EditBeatsDelete) {
         return recreate(state, here, context, planner_id);
     }
     let mut step = Step::new(state, Action::Finish).forget();
@@ -111,6 +115,9 @@ fn edited_since_base(state: &TaskState, here: &Here, now: i64) -> bool {
 fn recreate(old: TaskState, here: &Here, context: &Context<'_>, planner_id: Option<String>) -> Step {
     let mut whole = old.base.clone();
     whole.extend(old.current.clone());
+    if removed(Mutant::CompleteFromBase) {
+        whole.clear();
+    }
     whole.extend(here.projection.fields.clone());
     let stamp = SyncStamp { rev: context.rev.clone(), planner_id: String::new(), etag: String::new() };
     let document = lens::render_with(&here.document, &whole, &here.names).with_stamp(&stamp);
@@ -141,7 +148,7 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
         .fields
         .iter()
         .all(|(field, value)| is_agreed(&state, *field, value) || state.is_own_echo(*field, value));
-    if state.expires && !snapshot.delete_event {
+    if state.expires && !snapshot.delete_event && !removed(Mutant::ExpiryIsNoDeletion) {
         if unchanged {
             state.seen = Some(ABSENT.to_owned());
             return Step::new(state, Action::Finish);
@@ -151,11 +158,12 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     if context.rebuilding && !snapshot.delete_event {
         return write_from_planner(state, snapshot, context, true);
     }
-    if !snapshot.delete_event && snapshot.missed_sweeps < SWEEPS {
+    let sweeps = if removed(Mutant::SecondSweep) { 1 } else { SWEEPS };
+    if !snapshot.delete_event && snapshot.missed_sweeps < sweeps {
         return Step::new(state, Action::Finish);
     }
     let deletion = Some(Deletion { direction: Direction::Up, stated: snapshot.delete_event });
-    if context.now - state.full_at > FRESH_MS {
+    if context.now - state.full_at > FRESH_MS && !removed(Mutant::FreshRead) {
         state.need_get = true;
         let mut step = Step::new(state, Action::Get { task: true, details: true });
         step.deletion = deletion;
@@ -221,7 +229,11 @@ pub(super) fn write_from_planner(
     let document: Document = lens::render_with(&imported, &values, &names).with_stamp(&stamp);
     for (field, value) in &remote.fields {
         let old = state.base.insert(*field, value.clone()).unwrap_or(Value::Null);
-        if restored && !same(*field, &old, value) && !state.is_own_echo(*field, value) {
+        if restored
+            && !removed(Mutant::RestoredUnseen)
+            && !same(*field, &old, value)
+            && !state.is_own_echo(*field, value)
+        {
             // Agents that still have the old document have not seen this.
             state.remember_superseded(*field, &old, context.now);
             state.remote_changed.insert(*field, context.now);

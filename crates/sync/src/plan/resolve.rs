@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::{Action, Context, Step, create::adopt};
 use crate::{
     lens::{self, Field, Fields, same},
+    mutants::{Mutant, removed},
     state::{ATTEMPTS, Attempt, Create, TaskState},
     world::{Event, Local, OpenCreate, Plans, Snapshot},
 };
@@ -68,7 +69,8 @@ pub(super) fn resolve(state: &mut TaskState, snapshot: &Snapshot, context: &Cont
 
 /// Every synced plan was listed twice since what was sent must have arrived, and no list held a task that may be it.
 fn made_nothing(create: &Create, snapshot: &Snapshot, plans: &Plans) -> bool {
-    let after = create.sent_at + SETTLE_MS + LIST_LAG_MS;
+    let settle = if removed(Mutant::Settle) { 0 } else { SETTLE_MS + LIST_LAG_MS };
+    let after = create.sent_at + settle;
     !plans.unread
         && !plans.synced.is_empty()
         && plans.synced.iter().all(|plan| snapshot.clean_since.get(plan).is_some_and(|begun| *begun >= after))
@@ -142,11 +144,15 @@ fn alike(sent: &Fields, found: &Fields) -> u32 {
     sent.iter().filter(equal).map(|(field, _)| weight(field)).sum()
 }
 
-/// What was sent by the attempt that is most like the task, the last one among equals (sync.md F13).
+/// What was sent by the attempt that is most like the task (sync.md F13).
+///
+/// Among equals the first: where it was a later one, a value that a person changed is logged as a conflict for
+/// nothing; the other way round an agent's value would be lost without a word.
 pub(crate) fn closest(create: &Create, json: &Json) -> Fields {
     let found = lens::planner::fields(json, None);
     let attempts = create.attempts();
-    let best = attempts.into_iter().max_by_key(|attempt| (alike(&attempt.fields, &found), attempt.sent_at));
+    let best =
+        attempts.into_iter().max_by_key(|attempt| (alike(&attempt.fields, &found), Reverse(attempt.sent_at)));
     best.map_or_else(|| create.fields.clone(), |attempt| attempt.fields)
 }
 
@@ -179,7 +185,7 @@ pub fn made_by(json: &Json, application: Option<&str>) -> bool {
 
 /// Whether a task that no document claims may be the work of an open create: it is not imported now.
 pub fn is_held(json: &Json, open: &[OpenCreate], application: Option<&str>) -> bool {
-    if open.is_empty() {
+    if open.is_empty() || removed(Mutant::HeldOrphans) {
         return false;
     }
     let ours = made_by(json, application);

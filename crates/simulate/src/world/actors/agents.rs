@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{ASSIGNEES, CHECKLIST, PLANS, TEXTS, agree, values};
+use super::{ASSIGNEES, CHECKLIST, PLANS, Pace, TEXTS, agree, values};
 use crate::world::{oracle::Write, sim::Sim, store::Stored};
 
 /// What an agent changes in a document.
@@ -49,13 +49,17 @@ fn document(sim: &Sim, id: &str) -> Option<Json> {
 
 /// One act, and the next one a little later.
 pub fn act(sim: &mut Sim, end: i64) {
-    let next = 500 + sim.rng.ms(5_000);
+    let next = sim.pace.next(sim, 5_000, 180_000);
     if sim.now + next < end {
         sim.at(next, move |sim| act(sim, end));
     }
     let ids: Vec<String> = sim.store.documents.keys().cloned().collect();
     let Some(id) = sim.rng.pick(&ids).cloned() else { return };
     let Some(read) = document(sim, &id) else { return };
+    if sim.pace == Pace::Office && sim.rng.chance(500) {
+        let number = 100 + u32::try_from(sim.rng.below(1_000_000)).expect("small");
+        create(sim, number);
+    }
     match sim.rng.below(40) {
         0 | 1 => delete(sim, &id),
         2 => put_back(sim),
@@ -222,6 +226,7 @@ fn write(sim: &mut Sim, id: &str, read: &Json, doc: Json, expires: Option<i64>) 
                 sim.oracle.agent_wrote_set(&write, &in_planner, named);
             }
         } else {
+            sim.wrote_in_redis(&write);
             sim.oracle.agent_wrote(&write);
             if !stamped {
                 sim.oracle.blind(&write, &in_planner);
@@ -265,6 +270,7 @@ fn tell(sim: &mut Sim, id: &str, deleted: bool) {
         }
         _ => {}
     }
+    sim.told_of_writes();
     for process in 0..sim.heard.len() {
         if sim.rng.chance(1_000) {
             continue;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     oracle::Oracle,
-    sim::{Shared, Sim},
+    sim::{START, Shared, Sim},
     wire::PLANS,
 };
 
@@ -56,6 +56,27 @@ pub struct Actors {
 /// The lineage in a text.
 fn prefix(value: &str) -> &str {
     value.split(':').next().unwrap_or_default()
+}
+
+/// How busy agents and people are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Every few seconds, on few tasks.
+    Dense,
+    /// Office hours of a day that begins at midnight.
+    Office,
+}
+
+impl Pace {
+    /// Until the next act, ms.
+    fn next(self, sim: &mut Sim, dense: u64, office: u64) -> i64 {
+        if self == Self::Dense {
+            return 500 + sim.rng.ms(dense);
+        }
+        let hour = (sim.now - START) / 3_600_000 % 24;
+        let busy = if (8..18).contains(&hour) { 1 } else { 12 };
+        10_000 + sim.rng.ms(office * busy)
+    }
 }
 
 /// Everything that a JSON value says about a followed field: texts, ids of people, titles of items.
@@ -171,7 +192,10 @@ pub fn begin(sim: &Shared, until: i64) {
         let delay = sim.rng.ms(5_000);
         sim.at(delay, move |sim| agents::create(sim, number));
     }
-    sim.at(3_000, move |sim| agents::act(sim, end));
+    let agents = if sim.pace == Pace::Office { 3 } else { 1 };
+    for agent in 0..agents {
+        sim.at(3_000 + agent, move |sim| agents::act(sim, end));
+    }
     sim.at(4_000, move |sim| people::act(sim, end));
 }
 

@@ -7,7 +7,7 @@ use crate::world::{planner::By, sim::Sim};
 
 /// One act, and the next one a little later.
 pub fn act(sim: &mut Sim, end: i64) {
-    let next = 500 + sim.rng.ms(6_000);
+    let next = sim.pace.next(sim, 6_000, 240_000);
     if sim.now + next < end {
         sim.at(next, move |sim| act(sim, end));
     }
@@ -38,6 +38,7 @@ pub fn act(sim: &mut Sim, end: i64) {
             let old = if in_details { sim.planner.details(&id) } else { sim.planner.get(&id) };
             let saw = values(old.as_ref(), &[field.planner]);
             sim.oracle.person_wrote(&value, saw);
+            sim.wrote_in_planner(&value);
             let body = json!({ field.planner: value });
             if in_details { edit_details(sim, &id, &lineage, &body) } else { edit(sim, &id, &lineage, &body) }
         }

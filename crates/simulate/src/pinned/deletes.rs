@@ -1,0 +1,139 @@
+//! Who may delete what, and which edits win.
+
+use serde_json::json;
+
+use super::{Play, play::CYCLES};
+
+pub fn a_task_in_a_plan_that_cannot_be_listed_is_not_taken_for_deleted() {
+    let mut play = Play::new();
+    play.person(&json!({"planId": "plan-b"}));
+    play.with(|sim| sim.closed.insert("plan-b", sim.now + 3 * CYCLES));
+    play.edit("title", "a1:3");
+    play.run(3 * CYCLES);
+    assert_eq!(play.tasks(), ["PT0001"]);
+    assert!(play.document().is_some());
+}
+
+pub fn a_stale_write_over_a_restored_document_is_a_conflict() {
+    let mut play = Play::new();
+    let read = play.document().unwrap_or_default();
+    play.set_for(&read, Some(CYCLES));
+    play.run(2 * CYCLES);
+    assert_eq!(play.document(), None, "its time is up");
+    play.person(&json!({"bucketId": "a1:4"}));
+    play.run(CYCLES);
+    assert_eq!(play.document().map(|document| document["bucket_id"].clone()), Some("a1:4".into()));
+    let mut stale = read;
+    stale["bucket_id"] = "a1:5".into();
+    play.set(&stale);
+    play.run(CYCLES);
+    assert_eq!(play.losers(), ["a1:5"]);
+    assert_eq!(play.task()["bucketId"], "a1:4");
+}
+
+pub fn what_had_a_time_to_live_is_not_deleted_in_planner() {
+    let mut play = Play::new();
+    play.set_for(&play.document().unwrap_or_default(), Some(CYCLES));
+    play.run(3 * CYCLES);
+    assert_eq!(play.tasks(), ["PT0001"]);
+}
+
+pub fn a_document_that_is_away_for_one_sweep_is_not_deleted() {
+    let mut play = Play::new();
+    let read = play.document().unwrap_or_default();
+    play.with(|sim| sim.actors.by_agents.insert("a1".to_owned()));
+    play.delete(false);
+    play.until("a sweep missed it", |sim| sim.store.tasks["a1"].missed == 1);
+    play.run(3_000);
+    play.set(&read);
+    play.run(CYCLES);
+    assert_eq!(play.tasks(), ["PT0001"]);
+}
+
+pub fn an_edit_of_the_details_beats_a_deletion_that_had_not_seen_it() {
+    let mut play = Play::new();
+    play.with(|sim| sim.planner.details_move_task = false);
+    play.person_edits_details(&json!({"description": "a1:6"}));
+    play.delete(true);
+    play.run(CYCLES);
+    assert_eq!(play.document().map(|document| document["description"].clone()), Some("a1:6".into()));
+    assert_eq!(play.tasks(), ["PT0001"]);
+}
+
+pub fn an_edit_between_the_read_and_the_deletion_wins() {
+    let mut play = Play::new();
+    let reads = play.with(|sim| sim.graph_reads);
+    play.delete(true);
+    play.until("the task is read", |sim| sim.graph_reads > reads);
+    play.person(&json!({"title": "a1:7"}));
+    play.run(CYCLES);
+    assert_eq!(play.tasks(), ["PT0001"]);
+    assert_eq!(play.document().map(|document| document["title"].clone()), Some("a1:7".into()));
+}
+
+pub fn a_deleted_task_stays_deleted_where_only_our_own_write_was_unseen() {
+    let mut play = Play::new();
+    let writes = play.with(|sim| sim.graph_writes);
+    play.with(|sim| sim.lose_next_answer = true);
+    play.edit("title", "a1:8");
+    play.publish();
+    play.until("the write arrived", |sim| sim.graph_writes > writes);
+    play.delete(true);
+    play.run(2 * CYCLES);
+    assert_eq!(play.tasks(), [""; 0]);
+    assert_eq!(play.document(), None);
+}
+
+pub fn an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it() {
+    let mut play = Play::new();
+    play.with(|sim| {
+        sim.actors.by_people.insert("a1".to_owned());
+        sim.planner.remove("PT0001", sim.now);
+    });
+    play.edit("title", "a1:3");
+    play.run(3 * CYCLES);
+    assert_eq!(play.tasks(), ["PT0002"], "made again");
+    let again = play.with(|sim| sim.planner.get("PT0002")).unwrap_or_default();
+    assert_eq!((&again["title"], &again["bucketId"]), (&json!("a1:3"), &json!("a1:2")));
+}
+
+pub fn a_partial_edit_brings_back_the_whole_task() {
+    let mut play = Play::new();
+    play.with(|sim| {
+        sim.actors.by_people.insert("a1".to_owned());
+        sim.planner.remove("PT0001", sim.now);
+    });
+    // Before that, the document would have been completed while the task was thought to be there.
+    play.until("it is missed", |sim| sim.store.state("a1").gone.is_some());
+    play.set(&json!({"bucket_id": "a1:3"}));
+    play.run(3 * CYCLES);
+    let again = play.with(|sim| sim.planner.get("PT0002")).unwrap_or_default();
+    assert_eq!((&again["title"], &again["bucketId"]), (&json!("a1:1"), &json!("a1:3")));
+}
+
+pub fn a_document_that_is_back_before_the_deletion_keeps_its_task() {
+    let mut play = Play::new();
+    let read = play.document().unwrap_or_default();
+    let reads = play.with(|sim| sim.graph_reads);
+    play.delete(true);
+    play.until("the task is read", |sim| sim.graph_reads > reads);
+    play.set(&read);
+    play.run(CYCLES);
+    assert_eq!(play.tasks(), ["PT0001"]);
+}
+
+pub fn one_404_is_no_deletion_even_where_lists_lack_the_task() {
+    let mut play = Play::new();
+    let reads = play.with(|sim| sim.graph_reads);
+    play.with(|sim| {
+        sim.faults.absent = 10_000;
+        sim.store.note_absent("PT0001", "a1", 2, sim.now);
+        sim.wake(0);
+    });
+    play.until("the task is asked for", |sim| sim.graph_reads > reads);
+    play.with(|sim| sim.faults.absent = 0);
+    play.run(2 * CYCLES);
+    assert_eq!(play.tasks(), ["PT0001"]);
+    assert!(play.document().is_some());
+    play.is_right();
+}

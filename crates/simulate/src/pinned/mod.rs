@@ -1,0 +1,43 @@
+//! Schedules written by hand, each for a rule that random ones rarely need. They are tests, and what catches the
+//! mutants that random schedules miss.
+
+mod deletes;
+mod play;
+mod work;
+
+pub use deletes::*;
+pub use work::*;
+
+use play::Play;
+
+macro_rules! plays {
+    ($($name:ident),* $(,)?) => {
+        /// Every play by its name; one that fails panics.
+        pub const PLAYS: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+plays! {
+    a_create_that_slept_is_not_sent_late,
+    a_deleted_task_stays_deleted_where_only_our_own_write_was_unseen,
+    a_document_that_is_away_for_one_sweep_is_not_deleted,
+    a_document_that_is_back_before_the_deletion_keeps_its_task,
+    a_document_whose_map_was_lost_finds_its_task_again,
+    a_lost_answer_makes_no_second_write,
+    a_mark_during_work_is_worked_off_at_once,
+    a_partial_edit_brings_back_the_whole_task,
+    a_process_that_lost_its_lease_writes_nothing,
+    a_refused_value_that_a_person_then_writes_is_the_persons,
+    a_silent_document_keeps_a_value_on_its_way,
+    a_stale_write_over_a_restored_document_is_a_conflict,
+    a_task_in_a_plan_that_cannot_be_listed_is_not_taken_for_deleted,
+    an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it,
+    an_edit_between_the_read_and_the_deletion_wins,
+    an_edit_of_the_details_beats_a_deletion_that_had_not_seen_it,
+    an_older_copy_from_a_list_changes_nothing,
+    items_of_both_sides_stand,
+    nothing_is_sent_while_graph_throttles,
+    one_404_is_no_deletion_even_where_lists_lack_the_task,
+    what_a_person_makes_is_imported_once,
+    what_had_a_time_to_live_is_not_deleted_in_planner,
+}
