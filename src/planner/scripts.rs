@@ -13,7 +13,7 @@ macro_rules! marking {
 }
 
 /// Takes due tasks.
-pub static CLAIM: Script = Script::new("planner/claim", 4, marking!("claim.lua"));
+pub static CLAIM: Script = Script::new("planner/claim", 5, marking!("claim.lua"));
 /// Makes tasks due.
 pub static MARK_MANY: Script = Script::new("planner/mark_many", 3, marking!("mark_many.lua"));
 /// Stores what a list showed.
@@ -35,9 +35,9 @@ pub static COMMIT: Script = Script::new(
     ),
 );
 /// Takes, renews or gives back a lease.
-pub static LEASE: Script = Script::new("planner/lease", 2, include_str!("lua/lease.lua"));
+pub static LEASE: Script = Script::new("planner/lease", 3, include_str!("lua/lease.lua"));
 /// Frees what the last holder of the engine's lease had claimed.
-pub static FREE: Script = Script::new("planner/free", 2, marking!("free.lua"));
+pub static FREE: Script = Script::new("planner/free", 3, marking!("free.lua"));
 /// Says which inferred deletions may go through.
 pub static GUARD: Script = Script::new("planner/guard", 1, marking!("guard.lua"));
 /// Confirms held deletions.
@@ -61,7 +61,7 @@ pub static AGE: Script = Script::new(
     concat!(include_str!("../tasks/lua/index.lua"), include_str!("lua/age.lua")),
 );
 /// Raises the shared pause.
-pub static PAUSE: Script = Script::new("planner/pause", 1, include_str!("lua/pause.lua"));
+pub static PAUSE: Script = Script::new("planner/pause", 2, include_str!("lua/pause.lua"));
 
 /// The call that makes `ids` due after `delay_ms`; `reason` is one of the script's.
 pub(super) fn mark_call(ids: &[String], reason: &str, delay_ms: i64) -> ScriptCall {

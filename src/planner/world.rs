@@ -37,6 +37,8 @@ pub(super) const ENGINE: &str = "engine";
 
 /// How long claimed tasks wait for a Redis that does not answer; a third of a claim's length.
 const PATIENCE_MS: u64 = 20_000;
+/// How long replicas are waited for; the engine sends nothing when 5 s have passed since its intent was stored.
+const REPLICA_PATIENCE_MS: u64 = 5_500;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
 /// Workers go by the plans that they read some seconds ago.
 const AFTER_RENAMING: Duration = Duration::from_secs(6);
@@ -232,22 +234,37 @@ impl PlannerWorld {
         }
     }
 
-    /// Waits until the intents are on the replicas. It narrows the window in which a failover forgets them.
+    /// Waits until the intents are on the replicas, for longer than a create may wait to be sent: what a failover
+    /// would forget is not sent at all, and tried again later.
     async fn wait_for_replicas(&self) {
         let mut wait = redis::cmd("WAIT");
         wait.arg(self.replicas).arg(100);
-        match self.intents.command::<u32>(&wait).await {
-            Ok(confirmed) if confirmed >= self.replicas => {}
-            Ok(confirmed) => tracing::warn!(
-                confirmed,
-                wanted = self.replicas,
-                code = "intent_not_replicated",
-                "a create intent is not on every replica yet"
-            ),
-            Err(error) => tracing::warn!(
-                code = error.kind.code(),
-                "whether a create intent is on the replicas is not known: {error}"
-            ),
+        let until = self.clock.monotonic_ms() + REPLICA_PATIENCE_MS;
+        loop {
+            let confirmed = self.intents.command::<u32>(&wait).await;
+            if confirmed.as_ref().is_ok_and(|confirmed| *confirmed >= self.replicas) {
+                return;
+            }
+            if self.clock.monotonic_ms() < until {
+                // WAIT itself takes its time; an error comes at once.
+                if confirmed.is_err() {
+                    self.clock.sleep(BETWEEN_ATTEMPTS).await;
+                }
+                continue;
+            }
+            match confirmed {
+                Ok(confirmed) => tracing::warn!(
+                    confirmed,
+                    wanted = self.replicas,
+                    code = "intent_not_replicated",
+                    "a create is not on every replica and is not sent"
+                ),
+                Err(error) => tracing::warn!(
+                    code = error.kind.code(),
+                    "whether a create is on the replicas is not known, and it is not sent: {error}"
+                ),
+            }
+            return;
         }
     }
 }

@@ -22,6 +22,7 @@ if ARGV[5] ~= '' then
     return 0
   end
 end
+even_if_full(KEYS[3])
 if ARGV[3] == '' then
   redis.call('HDEL', KEYS[2], ARGV[2])
 else

@@ -23,6 +23,9 @@ if have == '' then
   end
   redis.call('SET', KEYS[1], ARGV[2])
   redis.call('HSETNX', KEYS[3], 'record', ARGV[8])
+else
+  -- An import is refused where Redis is full; a change of a known task is not.
+  even_if_full(KEYS[4])
 end
 redis.call('SET', KEYS[2], ARGV[5], 'EX', ARGV[6])
 redis.call('HSET', KEYS[6], ARGV[3], ARGV[4])
