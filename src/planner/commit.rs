@@ -119,7 +119,7 @@ pub(super) fn plan_of_unknown_label(commit: &Commit) -> Option<String> {
 /// Reads the script's reply.
 pub(super) fn result(reply: Result<redis::Value, StoreError>) -> Result<CommitResult, StoreError> {
     let text: String =
-        redis::from_redis_value(reply?).map_err(|error| StoreError::other(error.to_string()))?;
+        redis::from_redis_value(reply?).map_err(|error| StoreError::from(redis::RedisError::from(error)))?;
     match text.as_str() {
         "stored" => Ok(CommitResult::Stored),
         "again" => Ok(CommitResult::StoredDueAgain),

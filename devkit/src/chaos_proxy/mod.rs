@@ -38,7 +38,8 @@ pub enum Flow {
     },
     /// They stand still until the weather changes.
     Hold,
-    /// They are taken and never arrive: the connection is half-open, and nobody is told.
+    /// They are taken and never arrive: the connection is half-open, and nobody is told. What follows on the same
+    /// connection is lost too, in any weather: no network leaves out bytes from the middle.
     Lose,
 }
 
@@ -281,18 +282,25 @@ impl Direction {
 
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut link: Link, direction: Direction) {
     let mut buffer = vec![0_u8; 16 * 1024];
+    let mut lost = false;
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
         if read == 0 {
             // An end that nobody hears of is part of being half-open.
-            if direction.flow(*link.weather.borrow()) == Flow::Lose {
+            if lost || direction.flow(*link.weather.borrow()) == Flow::Lose {
                 std::future::pending::<()>().await;
             }
             let _the_other_end_may_be_gone = to.shutdown().await;
             return;
         }
-        if deliver(&buffer[..read], &mut to, &mut link, direction).await.is_err() {
-            return;
+        if lost {
+            link.counters.lost.fetch_add(read as u64, Ordering::Relaxed);
+            continue;
+        }
+        match deliver(&buffer[..read], &mut to, &mut link, direction).await {
+            Ok(Delivered::All) => {}
+            Ok(Delivered::Lost) => lost = true,
+            Err(_) => return,
         }
     }
 }
@@ -302,7 +310,7 @@ async fn deliver(
     to: &mut OwnedWriteHalf,
     link: &mut Link,
     direction: Direction,
-) -> std::io::Result<()> {
+) -> std::io::Result<Delivered> {
     while !bytes.is_empty() {
         let flow = direction.flow(*link.weather.borrow_and_update());
         let now = match flow {
@@ -320,7 +328,7 @@ async fn deliver(
             }
             Flow::Lose => {
                 link.counters.lost.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                return Ok(());
+                return Ok(Delivered::Lost);
             }
         };
         to.write_all(&bytes[..now]).await?;
@@ -330,7 +338,12 @@ async fn deliver(
             pause(every).await;
         }
     }
-    Ok(())
+    Ok(Delivered::All)
+}
+
+enum Delivered {
+    All,
+    Lost,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bad network takes real time")]

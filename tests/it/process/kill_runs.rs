@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use super::{Rig, say, within};
 
 const TASKS: usize = 16;
-const STEPS: usize = 30;
+const STEPS: usize = 40;
 /// Longer than the leases of these runs.
 const STANDSTILL: Duration = Duration::from_millis(3_500);
 /// In the end each task is settled within this.
@@ -126,7 +126,7 @@ impl Run {
 
     async fn step(&mut self, n: usize) {
         let fresh = self.wanted.len();
-        match self.below(10) {
+        match self.below(12) {
             0..4 if fresh < TASKS => self.write(fresh, Some(format!("run {} task {fresh}", self.seed))).await,
             4 | 5 if fresh > 0 => {
                 let task = self.below(fresh);
@@ -134,7 +134,7 @@ impl Run {
                     self.write(task, Some(format!("run {} task {task} edit {n}", self.seed))).await;
                 }
             }
-            6 => {
+            6 | 7 => {
                 let pid = {
                     let which = self.below(2);
                     self.hosts()[which].handler_pid()
@@ -144,7 +144,7 @@ impl Run {
                     self.kills += 1;
                 }
             }
-            7 => {
+            8 => {
                 let pid = {
                     let which = self.below(2);
                     self.hosts()[which].handler_pid()
@@ -158,7 +158,7 @@ impl Run {
                     });
                 }
             }
-            8 if self.restarts < 2 => {
+            9 if self.restarts < 2 => {
                 self.restarts += 1;
                 let server = self.rig.stack.redis.as_ref().unwrap();
                 server.restart().await.unwrap();
@@ -168,7 +168,7 @@ impl Run {
                 self.redis = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
                 self.rig.redis = self.redis.clone();
             }
-            9 => {
+            10 => {
                 self.storms += 1;
                 let gusts = storm(self.random.next_u64(), 2);
                 let stack = &self.rig.stack;

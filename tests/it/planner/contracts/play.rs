@@ -351,7 +351,9 @@ impl Theatre {
 
     /// Where a key is of another type, a call does all of its work or none, and never writes over that key.
     fn check_spoiled(&self, step: &Step<'_>, call: &Call, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Refused(_) | Outcome::Committed(CommitResult::Failed)) {
+        // Taking the engine's lease is two scripts: the lease, and freeing what its last holder had.
+        let one_script = !matches!(call, Call::Lease { .. });
+        if one_script && matches!(outcome, Outcome::Refused(_) | Outcome::Committed(CommitResult::Failed)) {
             step.nothing_changed();
         }
         if let Some(key) = &self.spoiled {
