@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 use super::{Rig, say, within};
 
 const TASKS: usize = 16;
+/// A host gives up when its handler has died three times.
+const KILLS: usize = 2;
 const STEPS: usize = 40;
 /// Longer than the leases of these runs.
 const STANDSTILL: Duration = Duration::from_millis(3_500);
@@ -38,7 +40,7 @@ struct Run {
     redis: MultiplexedConnection,
     /// What an agent said last and was told that it is stored: title, or `None` for a deleted task.
     wanted: BTreeMap<usize, Option<String>>,
-    kills: usize,
+    kills: [usize; 2],
     standstills: usize,
     restarts: usize,
     storms: usize,
@@ -73,7 +75,7 @@ impl Run {
             second,
             redis,
             wanted: BTreeMap::new(),
-            kills: 0,
+            kills: [0, 0],
             standstills: 0,
             restarts: 0,
             storms: 0,
@@ -135,13 +137,12 @@ impl Run {
                 }
             }
             6 | 7 => {
-                let pid = {
-                    let which = self.below(2);
-                    self.hosts()[which].handler_pid()
-                };
-                if let Some(pid) = pid {
+                let which = self.below(2);
+                if self.kills[which] < KILLS
+                    && let Some(pid) = self.hosts()[which].handler_pid()
+                {
                     signal(pid, "KILL");
-                    self.kills += 1;
+                    self.kills[which] += 1;
                 }
             }
             8 => {
@@ -272,7 +273,7 @@ async fn one(seed: u64) {
         "kill run {seed}: {} tasks, {} kills, {} standstills, {} restarts of Redis, {} storms: lost 0, duplicate 0, \
          {open} in the failed list; settled {:.1} s after the last fault",
         run.wanted.len(),
-        run.kills,
+        run.kills.iter().sum::<usize>(),
         run.standstills,
         run.restarts,
         run.storms,
