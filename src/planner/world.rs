@@ -279,7 +279,7 @@ pub(super) fn millis(duration: Duration) -> i64 {
 }
 
 pub(super) fn number_of(value: Value) -> Result<i64, StoreError> {
-    redis::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
+    redis::from_redis_value(value).map_err(|error| StoreError::from(redis::RedisError::from(error)))
 }
 
 /// The engine's form of a store's failure.
@@ -429,8 +429,8 @@ impl World for PlannerWorld {
         let next = parts.next().map_or(Ok(-1), number_of).map_err(failed)?;
         let (mut claims, mut put_off) = (Vec::new(), Vec::new());
         while let (Some(id), Some(fence), Some(kind)) = (parts.next(), parts.next(), parts.next()) {
-            let id: String =
-                redis::from_redis_value(id).map_err(|error| failed(StoreError::other(error.to_string())))?;
+            let id: String = redis::from_redis_value(id)
+                .map_err(|error| failed(StoreError::from(redis::RedisError::from(error))))?;
             let fence = u64::try_from(number_of(fence).map_err(failed)?).unwrap_or(0);
             match number_of(kind).map_err(failed)? {
                 2 => put_off.push(id),

@@ -1,5 +1,5 @@
 -- commit: one step of one task: guarded by its fence and by the document's exact bytes, all of it or nothing.
--- Version 4. `mark` and `reindex` stand in front of it.
+-- Version 5. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because base, document, maps, caches, lists and messages must agree at every instant: a crash between
 -- them would make the next worker see a change that nobody made.

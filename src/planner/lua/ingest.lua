@@ -1,5 +1,5 @@
 -- ingest: takes entries that others pushed out of the pending list and makes their tasks due.
--- Version 3. `mark` stands in front of it.
+-- Version 4. `mark` stands in front of it.
 --
 -- Atomic because an entry that was removed before its mark was made would be lost in a crash.
 --

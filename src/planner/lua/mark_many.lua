@@ -1,5 +1,5 @@
 -- mark_many: makes tasks due, with what is known about why.
--- Version 3. `mark` stands in front of it.
+-- Version 4. `mark` stands in front of it.
 --
 -- Atomic because the reason, the hint and the place in the due-set belong together.
 --

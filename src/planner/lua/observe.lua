@@ -1,5 +1,5 @@
 -- observe: stores what a list showed of one Planner task, and makes its task due.
--- Version 3. `mark` stands in front of it.
+-- Version 4. `mark` stands in front of it.
 --
 -- Atomic because a create that is being committed at the same moment must not be imported as a second task: the map
 -- is read and written in one step.

@@ -1,5 +1,5 @@
 -- write: stores or deletes one task document, and tells everybody, in one step.
--- Version 3. `mark` and `reindex` stand in front of it.
+-- Version 4. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because the comparison, the document, the dirty mark and the lists must agree at every instant:
 -- a crash between them would lose a change for the sync or show a list that never was.

@@ -76,6 +76,9 @@ pub enum Call {
     Pause {
         until: i64,
     },
+    Pace {
+        per_second: u32,
+    },
     Guard {
         ids: Vec<String>,
         missing: i64,
@@ -139,7 +142,7 @@ impl Draw<'_> {
         if !held.is_empty() && self.random.chance(0.4) {
             return Call::Commit(Box::new(self.commit(held)));
         }
-        let kinds = if self.rough { 12 } else { 22 };
+        let kinds = if self.rough { 13 } else { 23 };
         match self.below(kinds) {
             0 => {
                 let id = self.id();
@@ -170,7 +173,8 @@ impl Draw<'_> {
             9 => Call::Ingest,
             10 => Call::Lease { length: self.one(&[0, LEASE, LEASE, 20]) },
             11 => Call::Pause { until: i64::try_from(self.below(1_000_000)).unwrap() },
-            12 | 13 => Call::Observe { planner_id: self.one(&PLANNER_IDS), etag: self.etag() },
+            12 => Call::Pace { per_second: u32::try_from(1 + self.below(50)).unwrap() },
+            13 | 21 => Call::Observe { planner_id: self.one(&PLANNER_IDS), etag: self.etag() },
             14 => {
                 let times = u32::try_from(1 + self.below(3)).unwrap();
                 Call::Absent { planner_id: self.one(&PLANNER_IDS), times }

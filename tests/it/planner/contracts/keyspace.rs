@@ -130,6 +130,12 @@ impl Keyspace {
         at
     }
 
+    /// Whether a task waits among those that nobody waits for.
+    pub fn is_low(&self, id: &str) -> bool {
+        let low = format!("{}:low", keys::sync_due());
+        matches!(self.item(&low), Some(Item::Sorted(set)) if set.contains_key(id))
+    }
+
     pub fn all_due(&self) -> Vec<(String, i64)> {
         self.due_sets().flat_map(|set| set.iter().map(|(id, at)| (id.clone(), *at))).collect()
     }

@@ -34,6 +34,7 @@ const MODELLED: &[(&str, &[&str])] = &[
     ("src/planner/lua/mark_many.lua", &["mark", "missing"]),
     ("src/planner/lua/note.lua", &["absent", "recheck"]),
     ("src/planner/lua/observe.lua", &["observe"]),
+    ("src/planner/lua/pace.lua", &["pace"]),
     ("src/planner/lua/pause.lua", &["pause"]),
     ("src/planner/lua/release.lua", &["release"]),
     ("src/planner/lua/restore.lua", &["restore"]),

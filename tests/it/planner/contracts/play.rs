@@ -19,7 +19,7 @@ use annika_devkit::{
 };
 use annika_sync::{
     state::TaskState,
-    world::{Commit, CommitResult, Observation, SeenDetails, World},
+    world::{Commit, CommitResult, Observation, Pace, Quota, SeenDetails, World},
 };
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
@@ -339,6 +339,9 @@ impl Theatre {
                 step.leased(names.first().copied().or(fresh).unwrap_or("nobody's name"), *held, *length);
             }
             (Call::Pause { until }, _) => step.paused(*until),
+            (Call::Pace { per_second }, _) => {
+                step.paced(self.clients[client].name.as_deref().unwrap_or("nobody's name"), *per_second);
+            }
             (Call::Guard { ids, .. }, Outcome::Words(words)) => step.guarded(ids, words),
             (Call::Release, Outcome::Words(ids)) => step.released(ids),
             (Call::Restore { id, read }, Outcome::Words(words)) => step.restored(id, read, &words[0]),
@@ -428,6 +431,7 @@ fn name(call: &Call) -> &'static str {
         Call::Lease { length: 0 } => "give the lease back",
         Call::Lease { .. } => "lease",
         Call::Pause { .. } => "pause",
+        Call::Pace { .. } => "pace",
         Call::Guard { .. } => "guard",
         Call::Release => "release",
         Call::Restore { .. } => "restore",
@@ -471,7 +475,10 @@ async fn make(client: &Client, call: &Call) -> Outcome {
         }
         Call::Missing { ids } => stored(world.mark_missing(ids).await.map(|_| ())),
         Call::Claim { limit, lease } => {
-            match world.claim(*limit, Duration::from_millis(u64::try_from(*lease).unwrap())).await {
+            match world
+                .claim(Quota::each(*limit), Duration::from_millis(u64::try_from(*lease).unwrap()))
+                .await
+            {
                 Ok(claimed) => Outcome::Claimed(claimed),
                 Err(error) => Outcome::Refused(error.to_string()),
             }
@@ -506,6 +513,10 @@ async fn make(client: &Client, call: &Call) -> Outcome {
             }
         }
         Call::Pause { until } => stored(world.pause_until(*until).await),
+        Call::Pace { per_second } => {
+            let pace = Pace { per_second: f64::from(*per_second), concurrency: 3, throttled: false };
+            stored(world.keep_pace(pace).await)
+        }
         Call::Guard { ids, missing } => {
             let call = GUARD
                 .call()
