@@ -37,7 +37,8 @@ pub use plans::PlanSources;
 pub use run::{Planner, Status};
 pub(crate) use scripts::mark_changed;
 pub use scripts::{
-    AGE, CLAIM, COMMIT, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE, RELEASE, RESTORE,
+    AGE, CLAIM, COMMIT, FREE, GUARD, HOLD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE, RELEASE,
+    RESTORE,
 };
 pub use tombs::{Restored, Tomb, Tombs, restore, tombs};
 pub use world::PlannerWorld;

@@ -21,7 +21,7 @@ pub static OBSERVE: Script = Script::new("planner/observe", 4, marking!("observe
 /// Writes one field of a task's state and marks it.
 pub static NOTE: Script = Script::new("planner/note", 4, marking!("note.lua"));
 /// Keeps tasks that open creates may have made.
-pub static HOLD: Script = Script::new("planner/hold", 1, include_str!("lua/hold.lua"));
+pub static HOLD: Script = Script::new("planner/hold", 2, include_str!("lua/hold.lua"));
 /// Takes in what others queued.
 pub static INGEST: Script = Script::new("planner/ingest", 4, marking!("ingest.lua"));
 /// One step of one task.
@@ -57,7 +57,7 @@ pub static PACE: Script = Script::new("planner/pace", 2, include_str!("lua/pace.
 /// Takes the document of a completed task out of Redis.
 pub static AGE: Script = Script::new(
     "planner/age",
-    1,
+    2,
     concat!(include_str!("../tasks/lua/index.lua"), include_str!("lua/age.lua")),
 );
 /// Raises the shared pause.

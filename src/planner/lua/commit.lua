@@ -64,7 +64,12 @@ if ARGV[12] ~= '' then
 end
 if ARGV[5] == 'put' then
   if json then
+    -- KEEPTTL is for strings only.
+    local ttl = redis.call('PTTL', KEYS[4])
     redis.call('JSON.SET', KEYS[4], '$', ARGV[6])
+    if ttl > 0 then
+      redis.call('PEXPIRE', KEYS[4], ttl)
+    end
   else
     redis.call('SET', KEYS[4], ARGV[6], 'KEEPTTL')
   end

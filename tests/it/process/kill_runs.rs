@@ -173,7 +173,7 @@ impl Run {
                 self.storms += 1;
                 let gusts = storm(self.random.next_u64(), 2);
                 let stack = &self.rig.stack;
-                let proxy = if self.storms % 2 == 0 { &stack.to_graph } else { &stack.to_redis };
+                let proxy = if self.storms.is_multiple_of(2) { &stack.to_graph } else { &stack.to_redis };
                 proxy.as_ref().unwrap().play(&gusts).await;
             }
             _ => {}
@@ -181,7 +181,7 @@ impl Run {
         let pause = Duration::from_millis(u64::try_from(50 + self.below(350)).unwrap());
         tokio::time::sleep(pause).await;
         // The hosts' ticks come often here, so that a handler that was started again soon has its engine.
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             self.fire();
         }
     }

@@ -88,6 +88,23 @@ pub enum Call {
         id: &'static str,
         read: String,
     },
+    Age {
+        id: &'static str,
+        read: String,
+        digest: String,
+    },
+    Hold {
+        begun: i64,
+        tasks: Vec<&'static str>,
+    },
+    Swap {
+        kind: &'static str,
+        key: String,
+        field: &'static str,
+        read: String,
+        text: String,
+    },
+    Erase(Box<Erase>),
     /// What agents and time do; not a script of ours.
     Plain(Vec<Vec<String>>),
     TimePasses {
@@ -98,6 +115,16 @@ pub enum Call {
         during: Option<Box<Call>>,
     },
     Full(bool),
+}
+
+/// A person is taken out of a task: its document and its record, as read and as they shall be; '' = there is none.
+#[derive(Clone, Debug)]
+pub struct Erase {
+    pub id: &'static str,
+    pub read: String,
+    pub text: String,
+    pub record: String,
+    pub new_record: String,
 }
 
 /// A task that a client claimed, as it read it.
@@ -142,7 +169,7 @@ impl Draw<'_> {
         if !held.is_empty() && self.random.chance(0.4) {
             return Call::Commit(Box::new(self.commit(held)));
         }
-        let kinds = if self.rough { 13 } else { 23 };
+        let kinds = if self.rough { 13 } else { 28 };
         match self.below(kinds) {
             0 => {
                 let id = self.id();
@@ -195,8 +222,77 @@ impl Draw<'_> {
                 Call::Restore { id, read }
             }
             19 | 20 => self.agents(),
+            22 | 23 => self.age(),
+            24 => {
+                let tasks = ["O-1", "O-2"].into_iter().filter(|_| self.random.chance(0.3)).collect();
+                Call::Hold { begun: i64::try_from(1 + self.below(100)).unwrap(), tasks }
+            }
+            25 => self.swap(),
+            26 => self.erase(),
             _ => Call::TimePasses { ms: self.one(&[40, 1_500, 2_500]) },
         }
+    }
+
+    /// A completed task leaves Redis, as it was read or as it is no longer.
+    fn age(&mut self) -> Call {
+        let digest_of =
+            |id: &str| self.now.field(annika::keys::sync_index(), id).unwrap_or_default().to_owned();
+        let at_rest = |id: &&str| {
+            self.now.due(id).is_none() && self.now.document(id).is_some() && !digest_of(id).is_empty()
+        };
+        let ready: Vec<&'static str> = IDS.iter().copied().filter(at_rest).collect();
+        let id = if ready.is_empty() { self.id() } else { self.one(&ready) };
+        let there = self.now.document(id).unwrap_or_default().to_owned();
+        let digest = self.now.field(annika::keys::sync_index(), id).unwrap_or_default().to_owned();
+        let read = if self.random.chance(0.8) { there } else { self.text(id) };
+        let digest = if self.random.chance(0.8) { digest } else { "another".to_owned() };
+        Call::Age { id, read, digest }
+    }
+
+    /// One text is replaced by another, where it still is what it was.
+    fn swap(&mut self) -> Call {
+        let planner_id = self.one(&PLANNER_IDS);
+        let (kind, key, field, there) = match self.below(3) {
+            0 => {
+                let key = annika::keys::planner_task(planner_id);
+                let there = self.now.text(&key).map(str::to_owned);
+                ("string", key, "", there)
+            }
+            1 => {
+                let key = annika::keys::sync_remote(PLAN);
+                let there = self.now.field(&key, planner_id).map(str::to_owned);
+                ("hash", key, planner_id, there)
+            }
+            _ => {
+                let key = annika::keys::sync_pending().to_owned();
+                let foreign = |entry: &&String| entry.starts_with("no entry");
+                let there = self.now.list(&key).iter().rfind(foreign).cloned();
+                ("list", key, "", there)
+            }
+        };
+        let read = there.filter(|_| self.random.chance(0.8)).unwrap_or_else(|| "gone".to_owned());
+        Call::Swap { kind, key, field, read, text: format!("no entry {}", self.below(1_000)) }
+    }
+
+    fn erase(&mut self) -> Call {
+        let id = self.id();
+        let mut read = self.now.document(id).unwrap_or_default().to_owned();
+        let mut record = self.now.state(id, "record").unwrap_or_default().to_owned();
+        if self.random.chance(0.1) {
+            read = self.text(id);
+        }
+        if self.random.chance(0.1) {
+            record = "{\"seen\":\"another\"}".to_owned();
+        }
+        let text = if read.is_empty() { String::new() } else { self.text(id) };
+        let new_record = match serde_json::from_str::<TaskState>(&record) {
+            Ok(state) => {
+                let seen = Some(digest(text.as_bytes()));
+                serde_json::to_string(&TaskState { seen, ..state }).unwrap()
+            }
+            Err(_) => String::new(),
+        };
+        Call::Erase(Box::new(Erase { id, read, text, record, new_record }))
     }
 
     fn etag(&mut self) -> String {
@@ -207,12 +303,13 @@ impl Draw<'_> {
     fn agents(&mut self) -> Call {
         let id = self.id();
         let (key, text) = (annika::keys::task(id), self.text(id));
-        let commands: &[&[&str]] = match self.below(6) {
+        let commands: &[&[&str]] = match self.below(7) {
             0 => &[&["SET", &key, &text]],
             1 => &[&["SET", &key, &text, "EX", "500"]],
             2 => &[&["DEL", &key]],
             3 => &[&["DEL", &key], &["JSON.SET", &key, "$", &text]],
-            4 => {
+            4 => &[&["DEL", &key], &["JSON.SET", &key, "$", &text], &["EXPIRE", &key, "500"]],
+            5 => {
                 let kind = self.one(&["update", "delete"]);
                 let entry = format!("{{\"type\":\"{kind}\",\"task_id\":\"{id}\",\"source\":\"agent\"}}");
                 return plain(&[&["RPUSH", annika::keys::sync_pending(), &entry]]);
@@ -253,11 +350,12 @@ impl Draw<'_> {
             }
             2 if there.is_some() => commit.write = Some(LocalWrite { expected: there, new: None }),
             3 => {
-                let free = PLANNER_IDS
-                    .iter()
-                    .copied()
-                    .find(|planner_id| self.now.text(&annika::keys::sync_rmap(planner_id)).is_none());
-                if let (None, Some(planner_id)) = (&planner_id, free) {
+                let wanted = self.one(&PLANNER_IDS);
+                let free = |id: &&str| self.now.text(&annika::keys::sync_rmap(id)).is_none();
+                // Most take one that is free; some take another task's.
+                let free = PLANNER_IDS.iter().copied().find(free).filter(|_| self.random.chance(0.7));
+                if planner_id.is_none() {
+                    let planner_id = free.unwrap_or(wanted);
                     commit.remote = Some(mapped(planner_id, PLAN));
                     state.planner_id = Some(planner_id.to_owned());
                 }
@@ -284,6 +382,7 @@ impl Draw<'_> {
         if forgets && self.random.chance(0.2) {
             commit.state = None;
         }
+        commit.durable = self.random.chance(0.3);
         // Some come back to a task that they have given back: the fence must stop them.
         if commit.next != Next::Hold && self.random.chance(0.8) {
             held.remove(index);

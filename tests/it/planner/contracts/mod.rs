@@ -4,7 +4,9 @@
 //! A sequence is fixed by its seed: `ANNIKA_CONTRACT_SEED=n` plays from that one on, `ANNIKA_CONTRACT_SEQUENCES=n`
 //! so many. The clients take turns in an order drawn from the seed, so what differs between two runs is time alone.
 
+mod beside;
 mod calls;
+mod clients;
 mod keyspace;
 mod play;
 mod promises;
@@ -25,10 +27,14 @@ use crate::process::say;
 /// Each script, with the calls of [`calls::Call`] that run it, by name.
 const MODELLED: &[(&str, &[&str])] = &[
     ("src/tasks/lua/write.lua", &["create", "replace", "patch", "delete"]),
+    ("src/erasure/lua/swap.lua", &["swap"]),
+    ("src/erasure/lua/task.lua", &["erase"]),
+    ("src/planner/lua/age.lua", &["age"]),
     ("src/planner/lua/claim.lua", &["claim"]),
     ("src/planner/lua/commit.lua", &["commit"]),
     ("src/planner/lua/free.lua", &["take the lease"]),
     ("src/planner/lua/guard.lua", &["guard"]),
+    ("src/planner/lua/hold.lua", &["hold"]),
     ("src/planner/lua/ingest.lua", &["ingest"]),
     ("src/planner/lua/lease.lua", &["lease", "give the lease back"]),
     ("src/planner/lua/mark_many.lua", &["mark", "missing"]),

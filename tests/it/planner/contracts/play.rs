@@ -1,36 +1,27 @@
 //! Plays one sequence: draws a call, lets a client make it, and holds what happened against the promise.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use annika::{
     clock::SystemRng,
     keys,
-    planner::{GUARD, PlannerWorld, RELEASE, RESTORE},
-    store::{ScriptCall, Store},
-    tasks::{Precondition, TaskError, Tasks, index_entries, pending_entry},
+    tasks::{TaskError, Tasks},
 };
 use annika_devkit::{
     graph::random::SimRng,
     redis_server::{RedisOptions, RedisServer},
 };
-use annika_sync::{
-    state::TaskState,
-    world::{Commit, CommitResult, Observation, Pace, Quota, SeenDetails, World},
-};
+use annika_sync::world::{CommitResult, Next, World};
 use redis::aio::MultiplexedConnection;
-use serde_json::json;
 
 use super::{
-    calls::{Call, Draw, Held, IDS, PLAN, PLANNER_IDS},
+    calls::{Call, Draw, Held, IDS, PLAN},
+    clients::{Client, Outcome, make, now},
     keyspace::Keyspace,
     promises::Step,
 };
 use crate::{
-    planner::{document, world},
+    planner::world,
     store::{eventually, store_for},
 };
 
@@ -45,15 +36,6 @@ for _, set in ipairs({KEYS[1], KEYS[1] .. ':low'}) do
     if type(lease) == 'string' then redis.call('HINCRBY', ARGV[1] .. id, 'lease_until', -ARGV[2]) end
   end
 end";
-
-struct Client {
-    world: PlannerWorld,
-    tasks: Tasks,
-    store: Store,
-    held: Vec<Held>,
-    /// Its name in leases, once seen.
-    name: Option<String>,
-}
 
 /// What kind of sequence it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,41 +58,6 @@ pub struct Theatre {
     weather: Weather,
     spoiled: Option<String>,
     full: bool,
-}
-
-/// How a call ended, as far as the promises are concerned.
-#[derive(Debug)]
-enum Outcome {
-    Done,
-    /// Nothing may have changed.
-    Refused(String),
-    Claimed(annika_sync::world::Claimed),
-    Committed(CommitResult),
-    Stored {
-        text: String,
-    },
-    Deleted,
-    Ingested(usize),
-    Leased(bool),
-    Updated(bool),
-    Words(Vec<String>),
-}
-
-fn now() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
-}
-
-fn observation() -> Observation {
-    Observation {
-        plan: PLAN.to_owned(),
-        begun_at: 1,
-        changed: Vec::new(),
-        missing: BTreeMap::new(),
-        moved: Vec::new(),
-        reappeared: Vec::new(),
-        held: Vec::new(),
-        total: 1,
-    }
 }
 
 impl Theatre {
@@ -319,7 +266,9 @@ impl Theatre {
             (Call::Commit(commit), Outcome::Committed(CommitResult::Failed)) if self.full => {
                 let makes =
                     |write: &annika_sync::world::LocalWrite| write.expected.is_none() && write.new.is_some();
-                assert!(commit.write.as_ref().is_some_and(makes), "only a new document needs room");
+                let begins = commit.durable && commit.next == Next::Hold;
+                let needs_room = begins || commit.write.as_ref().is_some_and(makes);
+                assert!(needs_room, "only a new document and a begun create need room");
                 step.nothing_changed();
             }
             (Call::Commit(commit), Outcome::Committed(result)) => step.committed(commit, *result),
@@ -345,6 +294,12 @@ impl Theatre {
             (Call::Guard { ids, .. }, Outcome::Words(words)) => step.guarded(ids, words),
             (Call::Release, Outcome::Words(ids)) => step.released(ids),
             (Call::Restore { id, read }, Outcome::Words(words)) => step.restored(id, read, &words[0]),
+            (Call::Age { id, read, digest }, Outcome::Words(words)) => step.aged(id, read, digest, &words[0]),
+            (Call::Hold { begun, tasks }, Outcome::Words(words)) => step.held(*begun, tasks, &words[0]),
+            (Call::Swap { kind, key, field, read, text }, Outcome::Words(words)) => {
+                step.swapped([kind, key, field, read, text], &words[0]);
+            }
+            (Call::Erase(erase), Outcome::Words(words)) => step.erased(erase, &words[0]),
             (Call::Update { id, read, text, entry }, Outcome::Updated(stored)) => {
                 step.updated(id, read, text, entry, *stored);
             }
@@ -435,163 +390,14 @@ fn name(call: &Call) -> &'static str {
         Call::Guard { .. } => "guard",
         Call::Release => "release",
         Call::Restore { .. } => "restore",
+        Call::Age { .. } => "age",
+        Call::Hold { .. } => "hold",
+        Call::Swap { .. } => "swap",
+        Call::Erase(_) => "erase",
         Call::Plain(_) => "an agent's own commands",
         Call::TimePasses { .. } => "time passes",
         Call::Crash { during: None } => "kill -9",
         Call::Crash { .. } => "kill -9 in a call",
         Call::Full(_) => "full, or no longer",
-    }
-}
-
-async fn make(client: &Client, call: &Call) -> Outcome {
-    let (world, tasks) = (&client.world, &client.tasks);
-    let stored = |result: Result<(), annika_sync::world::StoreError>| match result {
-        Ok(()) => Outcome::Done,
-        Err(error) => Outcome::Refused(error.to_string()),
-    };
-    match call {
-        Call::Create { text, key, .. } => match tasks.create(text.as_bytes(), key.as_deref()).await {
-            Ok(created) if created.replayed => Outcome::Done,
-            Ok(created) => Outcome::Stored { text: text_of(&created.document) },
-            Err(error) => Outcome::Refused(error.to_string()),
-        },
-        Call::Replace { id, text, condition } => {
-            let condition = if *condition { Precondition::Exists } else { Precondition::None };
-            match tasks.replace(id, text.as_bytes(), &condition).await {
-                Ok(replaced) => Outcome::Stored { text: text_of(&replaced.document) },
-                Err(error) => Outcome::Refused(error.to_string()),
-            }
-        }
-        Call::Patch { id, patch } => match tasks.patch(id, patch.as_bytes(), &Precondition::None).await {
-            Ok(patched) => Outcome::Stored { text: text_of(&patched) },
-            Err(error) => Outcome::Refused(error.to_string()),
-        },
-        Call::Delete { id } => match tasks.delete(id, &Precondition::None).await {
-            Ok(()) => Outcome::Deleted,
-            Err(error) => Outcome::Refused(error.to_string()),
-        },
-        Call::Mark { ids, delay } => {
-            stored(world.mark(ids, Duration::from_millis(u64::try_from(*delay).unwrap())).await)
-        }
-        Call::Missing { ids } => stored(world.mark_missing(ids).await.map(|_| ())),
-        Call::Claim { limit, lease } => {
-            match world
-                .claim(Quota::each(*limit), Duration::from_millis(u64::try_from(*lease).unwrap()))
-                .await
-            {
-                Ok(claimed) => Outcome::Claimed(claimed),
-                Err(error) => Outcome::Refused(error.to_string()),
-            }
-        }
-        Call::Commit(commit) => commit_one(world, commit).await,
-        Call::Ingest => match world.ingest_pending().await {
-            Ok(taken) => Outcome::Ingested(taken),
-            Err(error) => Outcome::Refused(error.to_string()),
-        },
-        Call::Observe { planner_id, etag } => {
-            let task = json!({"id": planner_id, "@odata.etag": etag, "title": "T", "planId": PLAN});
-            stored(world.observe(Observation { changed: vec![task], ..observation() }).await)
-        }
-        Call::Absent { planner_id, times } => {
-            let missing = BTreeMap::from([((*planner_id).to_owned(), *times)]);
-            stored(world.observe(Observation { missing, ..observation() }).await)
-        }
-        Call::Recheck { planner_id, etag, empty } => {
-            assert!(PLANNER_IDS.contains(planner_id));
-            let seen =
-                SeenDetails { planner_id: (*planner_id).to_owned(), etag: etag.clone(), empty: *empty };
-            stored(world.recheck_details(&[seen]).await)
-        }
-        Call::Lease { length: 0 } => match world.release_lease().await {
-            Ok(()) => Outcome::Leased(false),
-            Err(error) => Outcome::Refused(error.to_string()),
-        },
-        Call::Lease { length } => {
-            match world.hold_lease(Duration::from_millis(u64::try_from(*length).unwrap())).await {
-                Ok(held) => Outcome::Leased(held),
-                Err(error) => Outcome::Refused(error.to_string()),
-            }
-        }
-        Call::Pause { until } => stored(world.pause_until(*until).await),
-        Call::Pace { per_second } => {
-            let pace = Pace { per_second: f64::from(*per_second), concurrency: 3, throttled: false };
-            stored(world.keep_pace(pace).await)
-        }
-        Call::Guard { ids, missing } => {
-            let call = GUARD
-                .call()
-                .key(keys::sync_guard("up"))
-                .key(keys::sync_guard_held("up"))
-                .key(keys::sync_index())
-                .arg("up")
-                .num(GUARD_WINDOW)
-                .num(GUARD_LEAST)
-                .num(50)
-                .num(*missing)
-                .num(10)
-                .arg(keys::sync_state(""));
-            script(client, ids.iter().fold(call, |call, id| call.arg(id))).await
-        }
-        Call::Release => {
-            let call = RELEASE.call().key(keys::sync_guard("up")).key(keys::sync_guard_held("up"));
-            script(client, call.arg("up").arg(keys::sync_state(""))).await
-        }
-        Call::Restore { id, read } => script(client, restore(id, read)).await,
-        Call::Update { .. }
-        | Call::Plain(_)
-        | Call::TimePasses { .. }
-        | Call::Crash { .. }
-        | Call::Full(_) => {
-            unreachable!("not a client's call")
-        }
-    }
-}
-
-/// What the guard of these sequences lets through, and for how long it counts it, ms.
-pub const GUARD_LEAST: i64 = 2;
-const GUARD_WINDOW: i64 = 60_000;
-
-fn restore(id: &str, read: &str) -> ScriptCall {
-    let read_as = if read.starts_with('{') { read } else { "{}" };
-    RESTORE
-        .call()
-        .key(keys::task(id))
-        .key(keys::sync_state(id))
-        .key(keys::sync_due())
-        .key(keys::sync_pending())
-        .key(keys::tasks_entries())
-        .key(keys::sync_tomb(id))
-        .key(format!("{}:planner", keys::sync_tomb(id)))
-        .key(keys::sync_tombs())
-        .arg(id)
-        .arg(read)
-        .arg(read_as)
-        .arg(serde_json::to_string(&TaskState::default()).unwrap())
-        .arg(pending_entry(id))
-        .arg(index_entries(&document(read_as)).join("\n"))
-        .arg(format!("\"{id}\""))
-        .arg(keys::tasks_updates())
-        .arg(keys::pubsub_tasks())
-}
-
-/// Runs a script that is not reached through a task's own calls.
-async fn script(client: &Client, call: ScriptCall) -> Outcome {
-    match client.store.run(&call).await {
-        Ok(redis::Value::Array(words)) => {
-            Outcome::Words(words.into_iter().map(|word| redis::from_redis_value(word).unwrap()).collect())
-        }
-        Ok(word) => Outcome::Words(vec![redis::from_redis_value(word).unwrap()]),
-        Err(error) => Outcome::Refused(error.to_string()),
-    }
-}
-
-fn text_of(document: &annika_sync::lens::Document) -> String {
-    String::from_utf8(document.bytes()).unwrap()
-}
-
-async fn commit_one(world: &PlannerWorld, commit: &Commit) -> Outcome {
-    match world.commit(vec![commit.clone()]).await {
-        Ok(results) => Outcome::Committed(results[0]),
-        Err(error) => Outcome::Refused(error.to_string()),
     }
 }

@@ -22,7 +22,7 @@ pub struct Step<'a> {
 }
 
 /// The server's clock and ours are one, cut to milliseconds in different places; a busy machine is slow.
-const SLACK: i64 = 2;
+pub(super) const SLACK: i64 = 2;
 /// A mark that came while a task was claimed makes it due again within this.
 const SOON: i64 = 1_000;
 
@@ -170,6 +170,17 @@ impl Step<'_> {
             return self.nothing_changed();
         }
         assert!(fenced, "{id}: an old fence was taken: {result:?}");
+        let maps = commit.remote.as_ref().filter(|remote| remote.newly_mapped);
+        let owner = maps.and_then(|remote| self.before.text(&keys::sync_rmap(&remote.planner_id)));
+        let elsewhere = owner.is_some_and(|owner| owner != id);
+        assert_eq!(
+            result == CommitResult::MappedElsewhere,
+            elsewhere,
+            "{id}: mapped to {owner:?}: {result:?}"
+        );
+        if elsewhere {
+            return self.nothing_changed();
+        }
         let there = self.before.document(id).map(str::as_bytes);
         let expected = match &commit.write {
             Some(write) => {
@@ -202,7 +213,6 @@ impl Step<'_> {
                 assert_eq!(self.after.document(id), Some(text.as_str()));
                 if let (Some(was), Some(is)) =
                     (self.before.ttl(&keys::task(id)), self.after.ttl(&keys::task(id)))
-                    && matches!(self.before.item(&keys::task(id)), Some(Item::Text(_)))
                 {
                     assert_eq!(was < 0, is < 0, "{id}: the expiry stays");
                 }
@@ -435,7 +445,7 @@ impl Step<'_> {
             Some(Item::Hash(index)) => index.len(),
             _ => 0,
         };
-        let most = (index / 2).max(usize::try_from(super::play::GUARD_LEAST).unwrap());
+        let most = (index / 2).max(usize::try_from(super::clients::GUARD_LEAST).unwrap());
         let (was, is) = (size(self.before, &window), size(self.after, &window));
         assert!(is <= most.max(was), "{is} deletions in one window, {most} are too many");
         self.others_are_untouched(&ids.iter().map(String::as_str).collect::<Vec<_>>());
