@@ -239,7 +239,17 @@ impl Step<'_> {
                 }
             }
         }
-        if let Some(unmapped) = &commit.unmap {
+        let own = |planner_id: &str| {
+            let owner = self.before.text(&keys::sync_rmap(planner_id));
+            owner.is_none_or(|owner| owner == id || owner.strip_prefix('~') == Some(id))
+        };
+        if let Some(unmapped) = &commit.unmap
+            && !own(&unmapped.planner_id)
+        {
+            for key in [keys::sync_rmap(&unmapped.planner_id), keys::planner_etag(&unmapped.planner_id)] {
+                assert_eq!(self.after.item(&key), self.before.item(&key), "{key} is another task's");
+            }
+        } else if let Some(unmapped) = &commit.unmap {
             let planner_id = unmapped.planner_id.as_str();
             for key in [keys::sync_rmap(planner_id), keys::planner_id_map(id), keys::planner_etag(planner_id)]
             {
@@ -323,7 +333,7 @@ impl Step<'_> {
         assert_eq!(self.after.state(id, "absent"), None);
         let ttl = self.after.ttl(&keys::planner_task(planner_id)).unwrap();
         assert!((3_540_000..=3_600_000).contains(&ttl), "{ttl}");
-        if owner.is_none() {
+        if owner.is_none() && self.before.state(id, "record").is_none() {
             let record: TaskState = serde_json::from_str(self.after.state(id, "record").unwrap()).unwrap();
             assert_eq!(record.planner_id.as_deref(), Some(planner_id));
         } else {
