@@ -58,7 +58,7 @@ fn setting(name: &str, usual: u64) -> u64 {
 async fn random_sequences_of_calls_keep_every_scripts_promises() {
     let start = Instant::now();
     let first = setting("ANNIKA_CONTRACT_SEED", 1);
-    let count = setting("ANNIKA_CONTRACT_SEQUENCES", 150);
+    let count = setting("ANNIKA_CONTRACT_SEQUENCES", 300);
     let folder = tempfile::tempdir().unwrap();
     let module = redis_json_module(folder.path()).unwrap();
     let workers = (0..2).map(|worker| {

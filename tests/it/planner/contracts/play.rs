@@ -183,6 +183,11 @@ impl Theatre {
             self.check(client, &step, &call, &outcome);
             after.check(&IDS);
         }
+        let lock = keys::sync_lock("engine");
+        if matches!(outcome, Outcome::Leased(true)) && before.text(&lock) != after.text(&lock) {
+            // Then the last holder's claims are freed.
+            *self.counts.entry("take the lease".to_owned()).or_default() += 1;
+        }
         if let Outcome::Claimed(claimed) = outcome {
             let ids: Vec<String> = claimed.claims.iter().map(|claim| claim.id.clone()).collect();
             let snapshots = self.clients[client].world.load(&ids).await.unwrap();
