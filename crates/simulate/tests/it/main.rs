@@ -65,7 +65,9 @@ fn with_faults_both_sides_agree_and_nothing_is_lost() {
 /// Seeds that found something once.
 #[test]
 fn seeds_that_failed_once() {
-    for seed in [17, 158, 1_020, 2_175, 2_499, 3_086, 3_260, 4_046, 4_148, 4_270, 4_631, 4_711, 4_773] {
+    let of_one_task = [17, 158, 1_020, 2_175, 2_499, 3_086, 3_260, 4_046, 4_148, 4_270, 4_631, 4_711, 4_773];
+    let of_moves_and_failovers = [319, 345, 670, 809, 975, 1_300, 1_460];
+    for seed in of_one_task.into_iter().chain(of_moves_and_failovers) {
         if let Err(wrong) = play(seed, Faults::of(seed)) {
             panic!("seed {seed}: {}", wrong.join("; "));
         }
