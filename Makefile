@@ -34,6 +34,11 @@ test: ## Run every test; the last line counts them
 test-stores: ## The tests that meet the store on Redis 6.2, 7 and Valkey 9, and with the real RedisJSON module
 	@exec scripts/test-stores.sh
 
+.PHONY: kill-runs
+kill-runs: ## Two handlers, one Redis, and RUNS=20 times everything is killed, stopped and cut (SEED=1)
+	@ANNIKA_KILL_RUNS=$(or $(RUNS),20) ANNIKA_KILL_SEED=$(or $(SEED),1) \
+	  cargo test --quiet --package annika --test it -- --nocapture process::kill_runs
+
 simulate: ## Play SEEDS=2000 schedules of the sync engine under faults (FROM=0, NO_FAULTS=1, TWICE=1; SEED=n TRACE=1 for one)
 	cargo run --quiet --release --package annika-simulate -- $(if $(NO_FAULTS),--no-faults) $(if $(TWICE),--twice) \
 	  $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(or $(SEEDS),2000) --from $(or $(FROM),0))

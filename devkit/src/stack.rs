@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    chaos_proxy::ChaosProxy,
     functions_host::{FunctionsHost, HostError, HostOptions},
     graph::{GraphOptions, GraphSimulator, SimError},
     redis_server::{RedisOptions, RedisServer, RedisServerError},
@@ -23,6 +24,8 @@ pub struct StackOptions {
     pub plans: String,
     /// The Functions host; its root and settings are filled in.
     pub host: HostOptions,
+    /// Whether the handler reaches Redis and Graph through proxies that can make the network bad.
+    pub proxied: bool,
     /// More environment for the handler; wins.
     pub env: Vec<(String, String)>,
 }
@@ -37,6 +40,7 @@ impl StackOptions {
             graph: GraphOptions { data: crate::graph::seed::example(), ..GraphOptions::default() },
             plans: crate::graph::seed::PLAN.to_owned(),
             host: HostOptions::default(),
+            proxied: false,
             env: Vec::new(),
         }
     }
@@ -54,6 +58,9 @@ pub enum StackError {
     /// The host, or the handler under it.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The proxies.
+    #[error("a proxy did not start: {0}")]
+    Proxy(#[from] std::io::Error),
 }
 
 /// Everything, running. Dropping it ends all of it.
@@ -64,6 +71,10 @@ pub struct Stack {
     pub graph: GraphSimulator,
     /// Redis, unless somebody else's is used.
     pub redis: Option<RedisServer>,
+    /// The handler's way to Redis, where it is proxied.
+    pub to_redis: Option<ChaosProxy>,
+    /// The handler's way to Graph, where it is proxied.
+    pub to_graph: Option<ChaosProxy>,
     redis_url: String,
 }
 
@@ -82,9 +93,15 @@ impl Stack {
             }
         };
         let graph = GraphSimulator::start(options.graph).await?;
+        let (mut to_redis, mut to_graph) = (None, None);
+        let (mut redis_url, mut graph_url) = (redis_url, graph.url());
+        if options.proxied {
+            to_redis = Some(in_front_of(&mut redis_url).await?);
+            to_graph = Some(in_front_of(&mut graph_url).await?);
+        }
         let mut env = vec![
             ("REDIS_URL".to_owned(), redis_url.clone()),
-            ("GRAPH_BASE_URL".to_owned(), graph.url()),
+            ("GRAPH_BASE_URL".to_owned(), graph_url),
             ("ENTRA_BASE_URL".to_owned(), graph.entra_url()),
             ("IDENTITY_ENDPOINT".to_owned(), graph.identity_endpoint()),
             ("IDENTITY_HEADER".to_owned(), graph.identity_header()),
@@ -96,11 +113,20 @@ impl Stack {
         host.root = options.app;
         host.env.extend(env);
         let host = FunctionsHost::start(host).await?;
-        Ok(Self { host, graph, redis, redis_url })
+        Ok(Self { host, graph, redis, to_redis, to_graph, redis_url })
     }
 
     /// The address of Redis.
     pub fn redis_url(&self) -> &str {
         &self.redis_url
     }
+}
+
+/// A proxy in front of the port that `url` names, which is replaced by the proxy's own.
+async fn in_front_of(url: &mut String) -> std::io::Result<ChaosProxy> {
+    let parsed = reqwest::Url::parse(url).map_err(std::io::Error::other)?;
+    let port = parsed.port().ok_or_else(|| std::io::Error::other("an address without a port"))?;
+    let proxy = ChaosProxy::start(port).await?;
+    *url = url.replacen(&format!(":{port}"), &format!(":{}", proxy.port()), 1);
+    Ok(proxy)
 }

@@ -27,7 +27,7 @@ pub static SWAP: Script = Script::new("erasure/swap", 1, include_str!("lua/swap.
 /// Takes a person out of one task.
 pub static TASK: Script = Script::new(
     "erasure/task",
-    1,
+    2,
     concat!(include_str!("../tasks/lua/index.lua"), include_str!("lua/task.lua")),
 );
 

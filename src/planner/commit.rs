@@ -47,12 +47,14 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
         (None, _) => "-".to_owned(),
     };
     let (next, hint, delay) = match commit.next {
+        // A create is begun only where there is room for what it will bring.
+        Next::Hold if commit.durable => ("begin", commit.hint, 0),
         Next::Hold => ("hold", commit.hint, 0),
         Next::Done { hint } => ("done", hint, 0),
         Next::After(delay) => ("after", commit.hint, i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
     };
     let record = commit.state.as_ref().map(|state| serde_json::to_string(state).unwrap_or_default());
-    let digest = commit.state.as_ref().and_then(sweep::known_as).filter(|_| next != "hold");
+    let digest = commit.state.as_ref().and_then(sweep::known_as).filter(|_| commit.next != Next::Hold);
     let mut clear = Vec::new();
     if commit.clear_missed {
         clear.extend(["miss", "del"]);
@@ -120,7 +122,7 @@ pub(super) fn plan_of_unknown_label(commit: &Commit) -> Option<String> {
 /// Reads the script's reply.
 pub(super) fn result(reply: Result<redis::Value, StoreError>) -> Result<CommitResult, StoreError> {
     let text: String =
-        redis::from_redis_value(reply?).map_err(|error| StoreError::other(error.to_string()))?;
+        redis::from_redis_value(reply?).map_err(|error| StoreError::from(redis::RedisError::from(error)))?;
     match text.as_str() {
         "stored" => Ok(CommitResult::Stored),
         "again" => Ok(CommitResult::StoredDueAgain),

@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn count(reply: Result<Value, StoreError>) -> Result<u64, StoreError> {
-    u64::from_redis_value(reply?).map_err(|error| StoreError::other(error.to_string()))
+    u64::from_redis_value(reply?).map_err(|error| StoreError::from(redis::RedisError::from(error)))
 }
 
 /// The lengths of the lists that people watch.

@@ -41,8 +41,8 @@ pub use plans::PlanSources;
 pub use run::{Planner, Status};
 pub(crate) use scripts::mark_changed;
 pub use scripts::{
-    AGE, CLAIM, COMMIT, EPOCH, FREE, GUARD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE, RECLAIM,
-    RELEASE, RESTORE,
+    AGE, CLAIM, COMMIT, EPOCH, FREE, GUARD, HOLD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE,
+    RECLAIM, RELEASE, RESTORE,
 };
 pub use tombs::{Restored, Tomb, Tombs, restore, tombs};
 pub use world::PlannerWorld;

@@ -19,21 +19,21 @@ macro_rules! in_epoch {
 }
 
 /// Takes due tasks.
-pub static CLAIM: Script = Script::new("planner/claim", 5, in_epoch!("claim.lua"));
+pub static CLAIM: Script = Script::new("planner/claim", 6, in_epoch!("claim.lua"));
 /// Makes tasks due.
-pub static MARK_MANY: Script = Script::new("planner/mark_many", 3, marking!("mark_many.lua"));
+pub static MARK_MANY: Script = Script::new("planner/mark_many", 4, marking!("mark_many.lua"));
 /// Stores what a list showed.
-pub static OBSERVE: Script = Script::new("planner/observe", 4, in_epoch!("observe.lua"));
+pub static OBSERVE: Script = Script::new("planner/observe", 5, in_epoch!("observe.lua"));
 /// Writes one field of a task's state and marks it.
-pub static NOTE: Script = Script::new("planner/note", 3, marking!("note.lua"));
+pub static NOTE: Script = Script::new("planner/note", 4, marking!("note.lua"));
 /// Keeps tasks that open creates may have made.
-pub static HOLD: Script = Script::new("planner/hold", 1, include_str!("lua/hold.lua"));
+pub static HOLD: Script = Script::new("planner/hold", 2, include_str!("lua/hold.lua"));
 /// Takes in what others queued.
-pub static INGEST: Script = Script::new("planner/ingest", 3, marking!("ingest.lua"));
+pub static INGEST: Script = Script::new("planner/ingest", 4, marking!("ingest.lua"));
 /// One step of one task.
 pub static COMMIT: Script = Script::new(
     "planner/commit",
-    4,
+    5,
     concat!(
         include_str!("../tasks/lua/mark.lua"),
         include_str!("../tasks/lua/index.lua"),
@@ -41,7 +41,7 @@ pub static COMMIT: Script = Script::new(
     ),
 );
 /// Takes, renews or gives back a lease.
-pub static LEASE: Script = Script::new("planner/lease", 2, include_str!("lua/lease.lua"));
+pub static LEASE: Script = Script::new("planner/lease", 3, include_str!("lua/lease.lua"));
 /// Frees what the last holder of the engine's lease had claimed.
 pub static FREE: Script = Script::new("planner/free", 2, marking!("free.lua"));
 /// Replaces the epoch.
@@ -49,13 +49,13 @@ pub static EPOCH: Script = Script::new("planner/epoch", 1, include_str!("lua/epo
 /// Gives a document its Planner task back.
 pub static RECLAIM: Script = Script::new("planner/reclaim", 1, include_str!("lua/reclaim.lua"));
 /// Says which inferred deletions may go through.
-pub static GUARD: Script = Script::new("planner/guard", 1, marking!("guard.lua"));
+pub static GUARD: Script = Script::new("planner/guard", 2, marking!("guard.lua"));
 /// Confirms held deletions.
 pub static RELEASE: Script = Script::new("planner/release", 1, include_str!("lua/release.lua"));
 /// Brings a deleted task's document back.
 pub static RESTORE: Script = Script::new(
     "planner/restore",
-    2,
+    3,
     concat!(
         include_str!("../tasks/lua/mark.lua"),
         include_str!("../tasks/lua/index.lua"),
@@ -63,15 +63,15 @@ pub static RESTORE: Script = Script::new(
     ),
 );
 /// Keeps the pace for the next engine.
-pub static PACE: Script = Script::new("planner/pace", 1, include_str!("lua/pace.lua"));
+pub static PACE: Script = Script::new("planner/pace", 2, include_str!("lua/pace.lua"));
 /// Takes the document of a completed task out of Redis.
 pub static AGE: Script = Script::new(
     "planner/age",
-    1,
+    2,
     concat!(include_str!("../tasks/lua/index.lua"), include_str!("lua/age.lua")),
 );
 /// Raises the shared pause.
-pub static PAUSE: Script = Script::new("planner/pause", 1, include_str!("lua/pause.lua"));
+pub static PAUSE: Script = Script::new("planner/pause", 2, include_str!("lua/pause.lua"));
 
 /// The call that makes `ids` due after `delay_ms`; `reason` is one of the script's.
 pub(super) fn mark_call(ids: &[String], reason: &str, delay_ms: i64) -> ScriptCall {

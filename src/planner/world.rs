@@ -39,6 +39,8 @@ pub(super) const ENGINE: &str = "engine";
 
 /// How long claimed tasks wait for a Redis that does not answer; a third of a claim's length.
 const PATIENCE_MS: u64 = 20_000;
+/// How long replicas are waited for; the engine sends nothing when 5 s have passed since its intent was stored.
+const REPLICA_PATIENCE_MS: u64 = 5_500;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
 /// Workers go by the plans that they read some seconds ago.
 const AFTER_RENAMING: Duration = Duration::from_secs(6);
@@ -237,22 +239,37 @@ impl PlannerWorld {
         }
     }
 
-    /// Waits until the intents are on the replicas. It narrows the window in which a failover forgets them.
+    /// Waits until the intents are on the replicas, for longer than a create may wait to be sent: what a failover
+    /// would forget is not sent at all, and tried again later.
     async fn wait_for_replicas(&self) {
         let mut wait = redis::cmd("WAIT");
         wait.arg(self.replicas).arg(100);
-        match self.intents.command::<u32>(&wait).await {
-            Ok(confirmed) if confirmed >= self.replicas => {}
-            Ok(confirmed) => tracing::warn!(
-                confirmed,
-                wanted = self.replicas,
-                code = "intent_not_replicated",
-                "a create intent is not on every replica yet"
-            ),
-            Err(error) => tracing::warn!(
-                code = error.kind.code(),
-                "whether a create intent is on the replicas is not known: {error}"
-            ),
+        let until = self.clock.monotonic_ms() + REPLICA_PATIENCE_MS;
+        loop {
+            let confirmed = self.intents.command::<u32>(&wait).await;
+            if confirmed.as_ref().is_ok_and(|confirmed| *confirmed >= self.replicas) {
+                return;
+            }
+            if self.clock.monotonic_ms() < until {
+                // WAIT itself takes its time; an error comes at once.
+                if confirmed.is_err() {
+                    self.clock.sleep(BETWEEN_ATTEMPTS).await;
+                }
+                continue;
+            }
+            match confirmed {
+                Ok(confirmed) => tracing::warn!(
+                    confirmed,
+                    wanted = self.replicas,
+                    code = "intent_not_replicated",
+                    "a create is not on every replica and is not sent"
+                ),
+                Err(error) => tracing::warn!(
+                    code = error.kind.code(),
+                    "whether a create is on the replicas is not known, and it is not sent: {error}"
+                ),
+            }
+            return;
         }
     }
 }
@@ -267,7 +284,7 @@ pub(super) fn millis(duration: Duration) -> i64 {
 }
 
 pub(super) fn number_of(value: Value) -> Result<i64, StoreError> {
-    redis::from_redis_value(value).map_err(|error| StoreError::other(error.to_string()))
+    redis::from_redis_value(value).map_err(|error| StoreError::from(redis::RedisError::from(error)))
 }
 
 /// The engine's form of a store's failure.
@@ -382,8 +399,8 @@ impl World for PlannerWorld {
         let next = parts.next().map_or(Ok(-1), number_of).map_err(failed)?;
         let (mut claims, mut put_off) = (Vec::new(), Vec::new());
         while let (Some(id), Some(fence), Some(kind)) = (parts.next(), parts.next(), parts.next()) {
-            let id: String =
-                redis::from_redis_value(id).map_err(|error| failed(StoreError::other(error.to_string())))?;
+            let id: String = redis::from_redis_value(id)
+                .map_err(|error| failed(StoreError::from(redis::RedisError::from(error))))?;
             let fence = u64::try_from(number_of(fence).map_err(failed)?).unwrap_or(0);
             match number_of(kind).map_err(failed)? {
                 2 => put_off.push(id),

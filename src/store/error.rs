@@ -96,7 +96,14 @@ impl StoreError {
 
 impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
-        Self { kind: kind(&error), message: error.to_string(), doing: None }
+        // The words for a reply of another type than expected hold the reply itself: people's text, in a log.
+        let message = match error.kind() {
+            redis::ErrorKind::Parse | redis::ErrorKind::UnexpectedReturnType => {
+                "the reply is of another type than expected".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Self { kind: kind(&error), message, doing: None }
     }
 }
 

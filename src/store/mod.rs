@@ -254,7 +254,7 @@ pub(crate) fn command(name: &str, key: &str) -> Cmd {
 
 /// A reply as the type that it should have.
 pub(crate) fn read<T: FromRedisValue>(reply: Value) -> Result<T, StoreError> {
-    redis::from_redis_value(reply).map_err(|error| StoreError::other(error.to_string()))
+    redis::from_redis_value(reply).map_err(|error| StoreError::from(redis::RedisError::from(error)))
 }
 
 fn manager(client: &redis::Client) -> RedisResult<ConnectionManager> {

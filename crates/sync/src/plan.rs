@@ -313,7 +313,10 @@ fn take_in_observed(state: &mut TaskState, snapshot: &Snapshot) -> bool {
     if state.planner_id.is_none() {
         return false;
     }
-    let news = snapshot.observed.as_ref().is_some_and(|json| observe(state, json));
+    // A task that moved to another plan goes on under another id: what a list said of the old one is not about it.
+    let own = |json: &&Json| is_of(json, state.planner_id.as_deref());
+    let observed = snapshot.observed.as_ref().filter(own);
+    let news = observed.is_some_and(|json| observe(state, json));
     let unseen = match (&snapshot.observed_etag, &state.remote) {
         (Some(seen), Some(remote)) => seen != &remote.etag && !etag::is_older(seen, &remote.etag),
         (Some(_), None) => true,
@@ -322,6 +325,11 @@ fn take_in_observed(state: &mut TaskState, snapshot: &Snapshot) -> bool {
     // The cached copy may be older than what the list showed: a commit in between stored its own.
     state.need_get |= unseen;
     news || unseen
+}
+
+/// Whether Graph sent this for the task of that id.
+pub(crate) fn is_of(json: &Json, planner_id: Option<&str>) -> bool {
+    planner_id.is_some() && json.get("id").and_then(Json::as_str) == planner_id
 }
 
 /// Takes a task as Graph sent it into the state, unless the state holds it or a newer one.

@@ -348,6 +348,10 @@ impl TaskState {
 
     /// Parts of the creation that have arrived, or that an agent has replaced, need no protection any more.
     pub fn drop_arrived(&mut self) {
+        if self.create.is_some() {
+            // During a move the base is still the old task's.
+            return;
+        }
         let Self { created_with, base, current, .. } = self;
         created_with.retain(|field, value| {
             base.get(field).is_none_or(Value::is_empty)

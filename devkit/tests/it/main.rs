@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run against real processes in real time")]
 
 #[cfg(test)]
+mod chaos_proxy;
 mod functions_host;
 mod golden_files;
 mod graph;

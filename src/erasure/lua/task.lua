@@ -1,5 +1,5 @@
 -- task: takes a person out of a task's document and out of what the sync agreed on, in one step.
--- Version 1. `reindex` stands in front of it.
+-- Version 2. `reindex` stands in front of it.
 --
 -- Atomic because a document without the person beside a state with them would be sent to Planner as an unassignment.
 --
@@ -32,7 +32,12 @@ if (current or '') ~= ARGV[2] then
 end
 if ARGV[2] ~= ARGV[3] then
   if json then
+    -- KEEPTTL is for strings only.
+    local ttl = redis.call('PTTL', document)
     redis.call('JSON.SET', document, '$', ARGV[3])
+    if ttl > 0 then
+      redis.call('PEXPIRE', document, ttl)
+    end
   else
     redis.call('SET', document, ARGV[3], 'KEEPTTL')
   end

@@ -1,5 +1,5 @@
 -- age: takes the document of a completed task out of Redis. Planner keeps the task, and so do the maps and the state.
--- Version 1. `reindex` stands in front of it.
+-- Version 2. `reindex` stands in front of it.
 --
 -- Atomic because a change that came at this moment must keep the document, and a document that is gone without the
 -- note about why would be taken for deleted.
@@ -24,9 +24,10 @@ end
 if current ~= ARGV[2] then
   return 'kept'
 end
+-- Aging makes room, so a full Redis must not refuse it: it refuses no HDEL, and nothing that follows it.
+redis.call('HDEL', KEYS[6], id)
 redis.call('HSET', KEYS[2], 'aged', 1)
 redis.call('HSET', KEYS[4], id, ARGV[4])
 redis.call('DEL', KEYS[1])
 reindex(KEYS[5], id, '')
-redis.call('HDEL', KEYS[6], id)
 return 'aged'

@@ -1,5 +1,5 @@
 -- claim: takes the tasks that are due, each for the length of a lease and under a new fence.
--- Version 5. `same_epoch` and `mark` (for its clock) stand in front of it.
+-- Version 6. `same_epoch` and `mark` (for its clock) stand in front of it.
 --
 -- Atomic because two workers must never get the same task: the score in the due-set is schedule and lease at once.
 -- A call whose answer was lost is made again under the same number, and gets the same answer: else its tasks would
@@ -31,6 +31,7 @@ if last[1] and tonumber(last[1]) == number then
   return last
 end
 
+even_if_full(KEYS[1])
 local reply = {-1}
 local function next_is(first)
   if first[2] then

@@ -1,10 +1,10 @@
 -- commit: one step of one task: guarded by its fence and by the document's exact bytes, all of it or nothing.
--- Version 4. `mark` and `reindex` stand in front of it.
+-- Version 5. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because base, document, maps, caches, lists and messages must agree at every instant: a crash between
 -- them would make the next worker see a change that nobody made.
--- Documents are compared and stored as text, never decoded. The first command that can be refused by a full Redis
--- comes before anything else is changed.
+-- Documents are compared and stored as text, never decoded. A full Redis refuses a step that begins a create or
+-- makes a document, before anything is changed; what finishes or forgets what is there goes through.
 --
 -- KEYS 1 state     hash      2 due       zset, see mark     3 pending   list
 --      4 document  string or RedisJSON            5 entries   hash, see reindex
@@ -15,7 +15,7 @@
 --      3 expectation          none | absent | exact     4 expected bytes
 --      5 write                none | put | del          6 text
 --      7 wanted index keys    one a line; '-' leaves them as they are
---      8 next                 hold | done | after       9 the snapshot's hint     10 delay ms
+--      8 next                 begin | hold | done | after       9 the snapshot's hint     10 delay ms
 --     11 mirror               the entry for the pending list
 --     12 record               the state to remember; '' forgets the task
 --     13 digest               for the sweep; '' leaves it as it is
@@ -56,12 +56,20 @@ if ARGV[3] ~= 'none' then
   end
 end
 
+if ARGV[8] ~= 'begin' and not (ARGV[3] == 'absent' and ARGV[5] == 'put') then
+  even_if_full(KEYS[2])
+end
 if ARGV[12] ~= '' then
   redis.call('HSET', state, 'record', ARGV[12])
 end
 if ARGV[5] == 'put' then
   if json then
+    -- KEEPTTL is for strings only.
+    local ttl = redis.call('PTTL', KEYS[4])
     redis.call('JSON.SET', KEYS[4], '$', ARGV[6])
+    if ttl > 0 then
+      redis.call('PEXPIRE', KEYS[4], ttl)
+    end
   else
     redis.call('SET', KEYS[4], ARGV[6], 'KEEPTTL')
   end
@@ -108,7 +116,7 @@ end
 if ARGV[13] ~= '' then
   redis.call('HSET', KEYS[6], id, ARGV[13])
 end
-if ARGV[8] == 'hold' then
+if ARGV[8] == 'hold' or ARGV[8] == 'begin' then
   return 'stored'
 end
 local now = now_ms()

@@ -1,5 +1,5 @@
 -- free: makes due at once what the last holder of the engine's lease had claimed.
--- Version 2. `mark` (for its clock) stands in front of it.
+-- Version 3. `mark` (for its clock) stands in front of it.
 --
 -- Atomic because a claim that is freed after its task was claimed anew would give the task to two workers.
 -- The fence stays until the next claim: a holder that only was slow may still finish what it began. The lease ends
@@ -12,6 +12,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
 local now, freed = now_ms(), 0
+even_if_full(KEYS[2])
 for _, due in ipairs({KEYS[2], KEYS[2] .. ':low'}) do
   local waiting = redis.call('ZRANGEBYSCORE', due, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
   for n = 1, #waiting, 2 do

@@ -1,5 +1,5 @@
 -- guard: says which deletions, each only inferred from an absence, may go through, and holds the others.
--- Version 1. `mark` (for its clock) stands in front of it.
+-- Version 2. `mark` (for its clock) stands in front of it.
 --
 -- Atomic because the count and what is added to it must not be two steps: two groups of deletions at once would
 -- each find room for themselves.

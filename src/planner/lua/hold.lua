@@ -1,6 +1,6 @@
 -- hold: keeps the tasks of a plan's complete list that may be the work of open creates, and counts the lists that
 -- held none.
--- Version 1.
+-- Version 2.
 --
 -- Atomic because an open create is sent again when two lists in a row held no such task: the tasks and that count
 -- must come from the same lists, and a list that is taken in late must not replace a newer one.
@@ -16,6 +16,8 @@ local last = redis.call('HGET', KEYS[1], 'begun\n' .. plan)
 if last and tonumber(last) >= tonumber(begun) then
   return 0
 end
+-- Lists are read on where Redis is full: it refuses no HDEL, and nothing that follows it.
+redis.call('HDEL', KEYS[1], 'begun\n' .. plan)
 redis.call('HSET', KEYS[1], 'begun\n' .. plan, begun)
 for id in string.gmatch(redis.call('HGET', KEYS[1], 'held\n' .. plan) or '', '[^\n]+') do
   redis.call('HDEL', KEYS[1], 'task\n' .. plan .. '\n' .. id)

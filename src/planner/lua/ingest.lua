@@ -1,5 +1,5 @@
 -- ingest: takes entries that others pushed out of the pending list and makes their tasks due.
--- Version 3. `mark` stands in front of it.
+-- Version 4. `mark` stands in front of it.
 --
 -- Atomic because an entry that was removed before its mark was made would be lost in a crash.
 --
@@ -13,7 +13,8 @@ for n = 2, #ARGV, 4 do
   taken = taken + removed
   if removed > 0 and ARGV[n + 1] ~= '' then
     local state = ARGV[1] .. ARGV[n + 1]
-    if ARGV[n + 3] == '1' then
+    local kind = redis.call('TYPE', state)['ok']
+    if ARGV[n + 3] == '1' and (kind == 'hash' or kind == 'none') then
       redis.call('HSET', state, 'del', 1)
     end
     mark(state, KEYS[2], KEYS[1], ARGV[n + 1], ARGV[n + 2], now, 0)

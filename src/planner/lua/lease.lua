@@ -1,7 +1,9 @@
 -- lease: takes or renews a lease, or gives it back.
--- Version 2.
+-- Version 3.
 --
 -- Atomic because between reading the holder and writing it another process could become the holder.
+--
+-- The engine must go on where Redis is full: a DEL is never refused, and what follows it is not either.
 --
 -- KEYS 1 lock   string: the holder's random name
 -- ARGV 1 name   2 length ms; 0 gives it back
@@ -13,6 +15,7 @@ end
 if ARGV[2] == '0' then
   redis.call('DEL', KEYS[1])
 else
+  redis.call('DEL', KEYS[1])
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   if not holder then
     return 2

@@ -1,5 +1,5 @@
 -- mark_many: makes tasks due, with what is known about why.
--- Version 3. `mark` stands in front of it.
+-- Version 4. `mark` stands in front of it.
 --
 -- Atomic because the reason, the hint and the place in the due-set belong together.
 --
@@ -10,9 +10,13 @@
 --      4.. id, mirror, id, mirror, …
 -- Reply how many there were to mark: with `missing` those that no agent said it deleted, with `retry` the failed ones
 local now, count = now_ms(), 0
+even_if_full(KEYS[1])
 for n = 4, #ARGV, 2 do
   local state, wanted, counts = ARGV[2] .. ARGV[n], true, 1
-  if ARGV[3] == 'deleted' then
+  local kind = redis.call('TYPE', state)['ok']
+  if kind ~= 'hash' and kind ~= 'none' then
+    wanted = false -- see mark
+  elseif ARGV[3] == 'deleted' then
     redis.call('HSET', state, 'del', 1)
   elseif ARGV[3] == 'missing' then
     redis.call('HINCRBY', state, 'miss', 1)

@@ -1,5 +1,5 @@
 -- note: writes one field of a task's state and makes the task due, if the task is known.
--- Version 3. `mark` stands in front of it.
+-- Version 4. `mark` stands in front of it.
 --
 -- Nobody waits for a look at details (`recheck`).
 -- Atomic because the note and the mark belong together: a note without a mark would never be read.
@@ -22,6 +22,7 @@ if ARGV[5] ~= '' then
     return 0
   end
 end
+even_if_full(KEYS[3])
 if ARGV[3] == '' then
   redis.call('HDEL', KEYS[2], ARGV[2])
 else

@@ -1,5 +1,5 @@
 -- observe: stores what a list showed of one Planner task, and makes its task due.
--- Version 4. `same_epoch` and `mark` stand in front of it.
+-- Version 5. `same_epoch` and `mark` stand in front of it.
 --
 -- Atomic because a create that is being committed at the same moment must not be imported as a second task: the map
 -- is read and written in one step.
@@ -24,6 +24,9 @@ if have == '' then
   end
   redis.call('SET', KEYS[1], ARGV[2])
   redis.call('HSETNX', KEYS[3], 'record', ARGV[8])
+else
+  -- An import is refused where Redis is full; a change of a known task is not.
+  even_if_full(KEYS[4])
 end
 redis.call('SET', KEYS[2], ARGV[5], 'EX', ARGV[6])
 redis.call('HSET', KEYS[6], ARGV[3], ARGV[4])

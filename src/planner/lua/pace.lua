@@ -1,5 +1,5 @@
 -- pace: keeps the pace at which Graph is asked, for the next engine.
--- Version 1.
+-- Version 2.
 --
 -- Atomic because an engine that lost its lease must not overwrite what its successor found out.
 --
@@ -9,5 +9,7 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
+-- A full Redis refuses no HDEL, and nothing that follows it.
+redis.call('HDEL', KEYS[2], 'rate')
 redis.call('HSET', KEYS[2], 'rate', ARGV[2], 'concurrency', ARGV[3], 'throttled', ARGV[4])
 return 1

@@ -1,5 +1,5 @@
 -- restore: brings a deleted task's document back.
--- Version 2. `mark` and `reindex` stand in front of it.
+-- Version 3. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because a document without its mark, its lists and its state could be taken for a copy of the dead task.
 -- A task whose deletion has not reached Planner yet still has its record: then the deletion is only called off.

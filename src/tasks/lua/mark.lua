@@ -8,7 +8,12 @@
 -- low      nobody waits for it; any other mark lifts the task into `due`
 -- A leased task keeps its place: only the hint moves, and the engine looks at it when it finishes.
 -- Replies 1 if the task was not waiting before, else 0.
+-- A state key of another type is left alone: one bad key must not keep others from being marked.
 local function mark(state, due, pending, id, mirror, now_ms, delay_ms, low)
+  local kind = redis.call('TYPE', state)['ok']
+  if kind ~= 'hash' and kind ~= 'none' then
+    return 0
+  end
   redis.call('HINCRBY', state, 'hint', 1)
   local behind = due .. ':low'
   local waits_behind = redis.call('ZSCORE', behind, id)
@@ -41,4 +46,9 @@ end
 local function now_ms()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+-- A full Redis refuses the first write of a script if it may need memory, and none that follow. What finishes or
+-- forgets what is there must go through, and begins with this write that changes nothing.
+local function even_if_full(due)
+  redis.call('ZREM', due, '')
 end

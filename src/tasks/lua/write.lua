@@ -1,5 +1,5 @@
 -- write: stores or deletes one task document, and tells everybody, in one step.
--- Version 3. `mark` and `reindex` stand in front of it.
+-- Version 4. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because the comparison, the document, the dirty mark and the lists must agree at every instant:
 -- a crash between them would lose a change for the sync or show a list that never was.
@@ -72,7 +72,7 @@ if delete then
   redis.call('ZADD', KEYS[8], now, id)
   redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', now - kept * 1000)
   redis.call('EXPIRE', KEYS[8], kept)
-  redis.call('HSET', KEYS[2], 'del', 1)
+  redis.pcall('HSET', KEYS[2], 'del', 1)
 else
   if json then
     -- KEEPTTL is for strings only.
@@ -87,7 +87,8 @@ else
   if not current then
     action = 'created'
   end
-  redis.call('HDEL', KEYS[2], 'del')
+  -- A state of another type is the engine's trouble, and no reason to stop an agent half-way.
+  redis.pcall('HDEL', KEYS[2], 'del')
 end
 if answer ~= '' then
   redis.call('SET', KEYS[7], answer, 'EX', ARGV[14])

@@ -86,21 +86,31 @@ async fn a_key_of_another_type_is_never_overwritten() {
 }
 
 #[tokio::test]
-async fn a_full_redis_refuses_a_commit_whole() {
+async fn a_full_redis_refuses_what_makes_a_document_or_begins_a_create_and_lets_the_rest_finish() {
     let mut stage = Stage::start().await;
     let claim = stage.claimed("t", A).await;
+    let fresh = stage.claimed_missing("u").await;
     let _: () =
         redis::cmd("CONFIG").arg(&["SET", "maxmemory", "1"]).query_async(&mut stage.redis).await.unwrap();
     let before = stage.dump().await;
+    let mut import = done(&fresh);
+    import.write = Some(write(None, Some(B)));
+    let mut create = done(&fresh);
+    (create.durable, create.next) = (true, Next::Hold);
+    for refused in [&import, &create] {
+        let results = stage.world.commit(vec![refused.clone()]).await.unwrap();
+        assert_eq!(results, [CommitResult::Failed]);
+        assert_eq!(stage.dump().await, before, "nothing of it is stored");
+    }
+    // What Graph has answered must be stored, or it would be done twice.
     let mut commit = done(&claim);
     commit.write = Some(write(Some(A), Some(B)));
     commit.remote = Some(mapped("P-1", "L-1"));
-    let results = stage.world.commit(vec![commit.clone()]).await.unwrap();
-    assert_eq!(results, [CommitResult::Failed]);
-    assert_eq!(stage.dump().await, before);
+    assert_eq!(stage.commit(commit).await, CommitResult::Stored);
+    assert_eq!(stage.text(&keys::task("t")).await.as_deref(), Some(B));
     let _: () =
         redis::cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).query_async(&mut stage.redis).await.unwrap();
-    assert_eq!(stage.commit(commit).await, CommitResult::Stored, "the same step goes through later");
+    assert_eq!(stage.commit(import).await, CommitResult::Stored, "the same step goes through later");
 }
 
 #[tokio::test]

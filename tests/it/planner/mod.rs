@@ -3,12 +3,14 @@
 mod aging;
 mod claims;
 mod commit;
+mod contracts;
 mod foreign;
 mod lists;
 mod losses;
 mod messages;
 mod outages;
 mod recovery;
+mod replicas;
 mod sweep;
 mod waiting;
 
@@ -135,13 +137,18 @@ impl Stage {
 
 /// A world over `server`. Its Graph is a closed port: no test here may ask it.
 pub fn world(server: &RedisServer, plans: Vec<PlanSource>) -> PlannerWorld {
+    world_with_replicas(server, plans, 0)
+}
+
+/// The same; so many replicas must have an intent before it is sent.
+pub fn world_with_replicas(server: &RedisServer, plans: Vec<PlanSource>, replicas: u32) -> PlannerWorld {
     let variables = HashMap::from([("GRAPH_BASE_URL", "http://127.0.0.1:1")]);
     let settings = Settings::read(&|name| variables.get(name).map(|value| (*value).to_owned())).unwrap();
     let (clock, rng, http) = (SystemClock::shared(), SystemRng::shared(), http_client().unwrap());
     let credentials = Arc::new(Credentials::new(&settings.entra, http.clone(), clock.clone(), rng.clone()));
     let graph = GraphClient::new(&settings.graph, credentials, http, clock.clone(), rng.clone());
     let plans = PlanSources::new(plans);
-    PlannerWorld::new(store_for(server), graph, clock, rng, plans, Some("app".into()), 0).unwrap()
+    PlannerWorld::new(store_for(server), graph, clock, rng, plans, Some("app".into()), replicas).unwrap()
 }
 
 /// A commit that finishes and changes nothing but the record.

@@ -1,11 +1,15 @@
 //! The real binary under the Functions-host emulator, with a Redis and the simulators of its own.
 
 mod documents;
+mod failover;
 mod fields;
+mod full;
 mod handover;
 mod hosting;
 mod kill;
+mod kill_runs;
 mod lifecycle;
+mod network;
 mod outages;
 mod session;
 mod staging;
@@ -97,7 +101,7 @@ impl Rig {
         self.another_host_with(&[]).await
     }
 
-    /// The same with further settings.
+    /// The same, with more environment.
     pub async fn another_host_with(&self, env: &[(&str, &str)]) -> FunctionsHost {
         let mut options = host_options(&self.app.path().join("app"));
         let graph = self.stack.graph.environment(true).into_iter();

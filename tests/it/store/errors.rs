@@ -51,6 +51,19 @@ async fn a_key_of_another_type_says_so() {
 }
 
 #[tokio::test]
+async fn an_error_about_a_reply_does_not_repeat_the_reply() {
+    let (_server, store) = start().await;
+    let text = "somebody's own words";
+    let _: String = store.command(redis::cmd("SET").arg("k").arg(text)).await.unwrap();
+    let number = store.command::<i64>(redis::cmd("GET").arg("k")).await.unwrap_err();
+    let pair = store.command::<(i64, i64)>(redis::cmd("GET").arg("k")).await.unwrap_err();
+    for error in [number, pair] {
+        assert_eq!(error.kind, StoreErrorKind::Other);
+        assert!(!format!("{error} {error:?}").contains("words"), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_silent_server_is_a_time_out_and_answers_again_later() {
     let (server, store) = start().await;
     store.ping().await.unwrap();

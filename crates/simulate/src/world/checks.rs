@@ -29,7 +29,7 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
     let lineages: BTreeSet<String> =
         live.keys().map(|of| (*of).to_owned()).chain(documents.keys().cloned()).collect();
     let guessed = guessed(sim);
-    for of in lineages.difference(&guessed) {
+    for of in lineages.difference(&guessed).filter(|of| !sim.actors.late_twins.contains(*of)) {
         let tasks = live.get(of.as_str()).cloned().unwrap_or_default();
         let docs = documents.get(of).cloned().unwrap_or_default();
         if tasks.len() > 1 {

@@ -12,6 +12,9 @@ const PAGE: usize = 4;
 /// What a list lacks by mistake is older than this, ms: what is new is late by the list's lag only.
 const OLD_MS: i64 = 70_000;
 
+/// Nobody waits any more for a create that arrives so long after it had to be sent, ms.
+const GIVEN_UP_MS: i64 = 10_000;
+
 fn answered(status: u16, body: Option<Json>) -> GraphOutcome {
     GraphOutcome::Answer { status, body, retry_after: None }
 }
@@ -110,13 +113,21 @@ fn carry_out(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
     let planner = &mut sim.planner;
     let outcome = match request {
         GraphRequest::GetTask { planner_id } => planner.get(planner_id).ok_or(404),
-        GraphRequest::GetDetails { planner_id } => planner.details(planner_id).ok_or(404),
+        GraphRequest::GetDetails { planner_id } => {
+            let details = planner.details(planner_id);
+            sim.actors.details_read.extend(details.clone().map(|json| (planner_id.clone(), (now, json))));
+            details.ok_or(404)
+        }
         GraphRequest::FindUsers { .. } => Ok(json!({"value": []})),
-        GraphRequest::CreateTask { body, .. } => {
+        GraphRequest::CreateTask { body, not_after, .. } => {
             let known = planner.tasks.len();
+            let late = now > not_after + GIVEN_UP_MS && planner.made_before(body);
             let json = planner.create(body, By::App, now);
             if planner.tasks.len() > known {
                 sim.actors.task_created(&json);
+                if late {
+                    sim.actors.late_twin(&json);
+                }
             }
             Ok(json)
         }
@@ -130,6 +141,8 @@ fn carry_out(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
                 || (left && sim.actors.person_deleted(planner_id));
             if moved {
                 sim.oracle.excuse(values(planner.get(planner_id).as_ref(), &["bucketId"]));
+                let unread = sim.actors.unread_details(planner_id, planner.details(planner_id).as_ref(), now);
+                sim.oracle.excuse(unread);
             }
             if planner.tasks.contains_key(planner_id)
                 && !moved

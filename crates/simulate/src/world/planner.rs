@@ -196,6 +196,10 @@ impl Task {
     }
 }
 
+fn external_id(body: &Json) -> [String; 2] {
+    ["contextScenarioId", "externalObjectId"].map(|name| body["creationSource"][name].to_string())
+}
+
 impl Planner {
     pub fn new(details_move_task: bool) -> Self {
         Self { details_move_task, ..Self::default() }
@@ -214,10 +218,14 @@ impl Planner {
         task.past.drain(..old.saturating_sub(1));
     }
 
+    /// Whether a task was made with this id of its creator's, and was deleted since.
+    pub fn made_before(&self, body: &Json) -> bool {
+        self.external.get(&external_id(body)).is_some_and(|id| self.deleted.contains_key(id))
+    }
+
     /// With an id of the creator's that a task already has, that task is the answer (beta only).
     pub fn create(&mut self, body: &Json, by: By, now: i64) -> Json {
-        let external =
-            ["contextScenarioId", "externalObjectId"].map(|name| body["creationSource"][name].to_string());
+        let external = external_id(body);
         if !body["creationSource"].is_null() {
             if let Some(known) = self.external.get(&external).and_then(|id| self.tasks.get(id)) {
                 return known.json();

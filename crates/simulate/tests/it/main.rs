@@ -65,11 +65,12 @@ fn with_faults_both_sides_agree_and_nothing_is_lost() {
 /// Seeds that found something once.
 #[test]
 fn seeds_that_failed_once() {
-    let seeds = [
+    let of_one_task = [
         17, 158, 872, 1_020, 1_030, 1_061, 1_109, 1_148, 1_650, 2_122, 2_175, 2_221, 2_499, 2_921, 3_086,
         3_099, 3_260, 4_046, 4_148, 4_270, 4_631, 4_711, 4_773,
     ];
-    for seed in seeds {
+    let of_moves_and_failovers = [319, 345, 670, 809, 975, 1_300, 1_460];
+    for seed in of_one_task.into_iter().chain(of_moves_and_failovers) {
         if let Err(wrong) = play(seed, Faults::of(seed)) {
             panic!("seed {seed}: {}", wrong.join("; "));
         }

@@ -212,6 +212,7 @@ impl<W: World> Engine<W> {
                 Some(Task::new(claim, snapshot, started))
             })
             .collect();
+        self.load_creates(&mut tasks).await?;
         let half = i64::try_from(self.settings.task_lease.as_millis() / 2).unwrap_or(i64::MAX);
         for round in 1..=ROUNDS {
             if tasks.is_empty() {
@@ -219,6 +220,18 @@ impl<W: World> Engine<W> {
             }
             let last = round == ROUNDS || self.world.now_ms() - started > half;
             tasks = self.round(tasks, plans, last, priority).await?;
+        }
+        Ok(())
+    }
+
+    /// Imports need to know which creates are open now: a failover after the list was read may have taken back that a
+    /// create's task was known.
+    async fn load_creates(&self, tasks: &mut [Task]) -> Result<(), StoreError> {
+        if tasks.iter().any(Task::is_import) {
+            let open = self.world.open_creates().await?;
+            for task in tasks.iter_mut().filter(|task| task.is_import()) {
+                task.snapshot.open_creates.clone_from(&open);
+            }
         }
         Ok(())
     }
@@ -305,10 +318,15 @@ impl<W: World> Engine<W> {
     fn decide(&self, tasks: &[Task], plans: &Plans, last: bool) -> Vec<Decision> {
         let now = self.world.now_ms();
         let rebuilding = self.is_rebuilding();
+        let application = self.world.application_id();
         let decide = |task: &Task| {
             let scenario = self.settings.external_id.as_deref();
             let context = Context { now, rev: self.rev(), plans, scenario, rebuilding };
-            let step = if task.forget { task.last_step() } else { plan(&task.snapshot, &context) };
+            let step = match task.held(application.as_deref()) {
+                Some(planner_id) => Step::forgotten(task.snapshot.state.clone(), Some(planner_id)),
+                None if task.forget => task.last_step(),
+                None => plan(&task.snapshot, &context),
+            };
             let (step, waits) = self.while_rebuilding(task, step);
             let requests = requests_of(&step, task.planner_id(&step.state), self.settings.send_deadline);
             let hold = if waits.is_some() {

@@ -148,7 +148,9 @@ impl<W: World> Engine<W> {
         };
         match got_details {
             Some(Class::Applied(Some(details))) => {
-                let from_cache = task.raw.clone().or_else(|| task.snapshot.observed.clone());
+                let cached = task.raw.as_ref().or(task.snapshot.observed.as_ref());
+                let planner_id = task.snapshot.state.planner_id.as_deref();
+                let from_cache = cached.filter(|json| plan::is_of(json, planner_id)).cloned();
                 if let Some(raw) = base.as_mut() {
                     raw["details"] = details.clone();
                 } else if let Some(mut raw) = from_cache {

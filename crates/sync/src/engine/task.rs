@@ -103,6 +103,24 @@ impl Task {
         state.planner_id.clone().unwrap_or_default()
     }
 
+    /// A list showed the task, and no document is known of it yet.
+    pub(super) fn is_import(&self) -> bool {
+        let state = &self.snapshot.state;
+        matches!(self.snapshot.local, Local::Missing)
+            && state.planner_id.is_some()
+            && state.create.is_none()
+            && state.seen.is_none()
+            && state.current.is_empty()
+    }
+
+    /// The Planner id of a task that may be the work of an open create: it is no import. It is let go, so that lists
+    /// show it to the create.
+    pub(super) fn held(&self, application: Option<&str>) -> Option<String> {
+        let json = self.snapshot.observed.as_ref().filter(|_| self.is_import())?;
+        let held = plan::is_held(json, &self.snapshot.open_creates, application);
+        self.snapshot.state.planner_id.clone().filter(|_| held)
+    }
+
     /// The step after which nothing is left of the task.
     pub(super) fn last_step(&self) -> Step {
         Step::forgotten(self.snapshot.state.clone(), self.unmap.clone())
@@ -255,7 +273,7 @@ impl Task {
         });
         let unmap = step.unmap.clone().map(|planner_id| Unmapped {
             planner_id,
-            plan: self.snapshot.state.remote.as_ref().and_then(plan_of),
+            plan: self.snapshot.state.remote.as_ref().and_then(plan_of).or_else(|| self.listed_in()),
         });
         Commit {
             id: self.claim.id.clone(),
@@ -290,6 +308,11 @@ impl Task {
             events,
             next,
         }
+    }
+
+    /// The plan whose list showed the task.
+    fn listed_in(&self) -> Option<String> {
+        self.snapshot.observed.as_ref()?.get("planId")?.as_str().map(str::to_owned)
     }
 
     /// Values went up.

@@ -43,6 +43,11 @@ pub(super) fn merge_sides(
         return Step::new(state, Action::Wait(UNREAD_WAIT));
     }
     let to = wanted.filter(synced);
+    let unnamed = |to: &String| here.names.categories.is_none() || !context.plans.categories.contains_key(to);
+    if to.as_ref().is_some_and(unnamed) && has_labels(here, &remote.fields) {
+        // Labels go over by their names.
+        return Step::new(state, Action::Wait(NAMES_WAIT));
+    }
     if to.is_some()
         && let Some(step) = leave::before(&state, snapshot, here, context)
     {
@@ -83,7 +88,11 @@ pub(super) fn merge_sides(
         } else {
             old_base.clone()
         };
-        let local = effective(&state, field, here.projection.fields.get(&field), rev, context.now);
+        let mut local = effective(&state, field, here.projection.fields.get(&field), rev, context.now);
+        if field == Field::Labels && leave::says_old_labels(&state, here, context) {
+            let value = state.current.get(&field).cloned().unwrap_or(Value::Null);
+            local = Effective { value, unseen: false, discarded: false };
+        }
         state.replaced_by_agent(field, &local.value, context.now);
         if local.discarded
             && let Some(lost) = here.projection.fields.get(&field)
@@ -93,8 +102,14 @@ pub(super) fn merge_sides(
             let conflict = crate::merge::Conflict { field, kept, lost: lost.clone(), loser: Loser::Local };
             events.push(conflict_event(&conflict, &here.names));
         }
-        let Merged { mut value, mut conflict } =
-            merge(field, &base, &local.value, &remote_value, local.unseen);
+        // After a move the new task has nothing yet where the old one had what the create cannot carry: it counts as
+        // there, or a write that has not seen it would replace it without a word.
+        let carried = state.created_with.get(&field).filter(|_| state.leaving.is_some());
+        let (was, is) = match carried.filter(|_| is_nothing(&base) && is_nothing(&remote_value)) {
+            Some(carried) => (carried, carried),
+            None => (&base, &remote_value),
+        };
+        let Merged { mut value, mut conflict } = merge(field, was, &local.value, is, local.unseen);
         // Planner makes a hint of its own out of the place that was asked for: it took it.
         if field == Field::Order && base != remote_value && state.is_own_echo(field, &local.value) {
             (value, conflict) = (remote_value.clone(), None);
@@ -154,6 +169,10 @@ pub(super) fn merge_sides(
         };
         return fail(snapshot.state.clone(), problem, context.now);
     }
+    if let Some(to) = &to {
+        let unknown = leave::unknown_labels(&target, &remote, to, context);
+        left_out.extend((!unknown.is_empty()).then_some((Field::Labels, "label_unknown", unknown)));
+    }
     target.retain(|field, value| !is_nothing(value) || here.projection.fields.contains_key(field));
     state.current.clone_from(&target);
     events.extend(tell_left_out(&mut state, left_out));
@@ -168,7 +187,7 @@ pub(super) fn merge_sides(
     step.downloaded = downloaded;
     step.clear_missed = snapshot.missed_sweeps > 0 || snapshot.delete_event;
     if let Some(to) = to {
-        step.action = leave::begin(&mut step.state, snapshot, to, &target, earlier, context);
+        step.action = leave::begin(&mut step.state, snapshot, to, &target, &remote, earlier, context);
         return step;
     }
     if removed(Mutant::ChangedOnly) && !push.is_empty() {

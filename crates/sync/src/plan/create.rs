@@ -217,7 +217,11 @@ pub(super) fn outside(
 
 /// Makes `json` the Planner side of the task that was created by sending `sent`.
 pub(crate) fn adopt(state: &mut TaskState, sent: &Fields, planner_id: &str, json: &Json) {
-    leave::switch(state);
+    if leave::switch(state) {
+        // Categories are the new plan's from here on.
+        state.current.remove(&Field::Labels);
+        state.current.extend(sent.get(&Field::Labels).map(|labels| (Field::Labels, labels.clone())));
+    }
     state.planner_id = Some(planner_id.to_owned());
     state.base.clone_from(sent);
     state.dead_id = None;

@@ -5,7 +5,7 @@
 //! mapping switches; the old task is remembered as `leaving`, still kept from being imported. What people did to it
 //! meanwhile is taken over before it is deleted, on a whole and fresh copy.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Action, Context, FRESH_MS, GONE_APART_MS, Here, Step,
@@ -13,7 +13,7 @@ use super::{
     conflict_event, create, gone, millis,
 };
 use crate::{
-    lens::{self, Field, Fields, SyncStamp, Value, same},
+    lens::{self, Field, Fields, Names, SyncStamp, Value, same},
     merge::{Conflict, Loser, merge},
     state::{Attempt, Leaving, Remote, TaskState},
     world::{LocalWrite, Snapshot},
@@ -63,10 +63,14 @@ pub(super) fn begin(
     snapshot: &Snapshot,
     to: String,
     target: &Fields,
+    from: &Remote,
     earlier: Vec<Attempt>,
     context: &Context<'_>,
 ) -> Action {
     let mut fields = target.clone();
+    if let Some(Value::Set(keys)) = fields.get_mut(&Field::Labels) {
+        *keys = translated(keys, plan_of(&from.fields), Some(&to), context).0;
+    }
     // A bucket belongs to a plan. One that the agent did not choose anew is left to Planner.
     let bucket = fields.remove(&Field::Bucket);
     let kept = bucket.clone().filter(|bucket| {
@@ -85,16 +89,77 @@ pub(super) fn begin(
     Action::Create { body }
 }
 
-/// The new task is there: the old one is only to be emptied and deleted from now on.
-pub(super) fn switch(state: &mut TaskState) {
-    let (Some(planner_id), Some(remote)) = (state.planner_id.take(), state.remote.take()) else { return };
-    let plan = match remote.fields.get(&Field::Plan) {
-        Some(Value::Text(plan)) => Some(plan.clone()),
+fn plan_of(fields: &Fields) -> Option<&String> {
+    match fields.get(&Field::Plan) {
+        Some(Value::Text(plan)) => Some(plan),
         _ => None,
+    }
+}
+
+/// The categories of another plan that are called like these, and the names that it does not have. A category
+/// without a name stays what it is.
+fn translated(
+    keys: &BTreeSet<String>,
+    from: Option<&String>,
+    to: Option<&String>,
+    context: &Context<'_>,
+) -> (BTreeSet<String>, Vec<String>) {
+    let of = |plan: Option<&String>| plan.and_then(|plan| context.plans.categories.get(plan));
+    let (Some(from), Some(to)) = (of(from), of(to)) else {
+        return (BTreeSet::new(), keys.iter().cloned().collect());
     };
+    let (mut found, mut unknown) = (BTreeSet::new(), Vec::new());
+    for label in keys.iter().map(|key| from.label(key)) {
+        match to.category(&label) {
+            Some(key) => drop(found.insert(key)),
+            None => unknown.push(label),
+        }
+    }
+    (found, unknown)
+}
+
+/// Labels of a task that the plan it moves to does not have.
+pub(super) fn unknown_labels(
+    target: &Fields,
+    from: &Remote,
+    to: &String,
+    context: &Context<'_>,
+) -> Vec<String> {
+    match target.get(&Field::Labels) {
+        Some(Value::Set(keys)) => translated(keys, plan_of(&from.fields), Some(to), context).1,
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the document still calls its labels by the names or keys of the plan that the task came from.
+pub(super) fn says_old_labels(state: &TaskState, here: &Here, context: &Context<'_>) -> bool {
+    let Some(leaving) = &state.leaving else { return false };
+    let categories = leaving.plan.as_ref().and_then(|plan| context.plans.categories.get(plan));
+    let names = Names { categories: categories.cloned(), ..here.names.clone() };
+    let said = lens::project_with(&here.document, Some(&leaving.base), &names);
+    let said = said.ok().and_then(|said| said.fields.get(&Field::Labels).cloned());
+    said.is_some_and(|said| {
+        same(Field::Labels, &said, leaving.base.get(&Field::Labels).unwrap_or(&Value::Null))
+    })
+}
+
+/// The new task is there: the old one is only to be emptied and deleted from now on. Says whether there is an old one.
+pub(super) fn switch(state: &mut TaskState) -> bool {
+    let (Some(planner_id), Some(remote)) = (state.planner_id.take(), state.remote.take()) else {
+        return false;
+    };
+    let there = remote.fields.get(&Field::Plan).cloned();
+    let plan = plan_of(&remote.fields).cloned();
+    // What went over is what was merged before the create. While its answer was out, lists went on to show the old
+    // task: the newest copy may hold edits that nobody has taken over.
+    let mut base = state.base.clone();
+    base.extend(there.map(|plan| (Field::Plan, plan)));
     state.intents.clear();
+    // What the old plan called its categories says nothing about the new one's.
+    state.labels.clear();
     state.full_at = 0;
-    state.leaving = Some(Leaving { planner_id, plan, base: remote.fields, ..Leaving::default() });
+    state.leaving = Some(Leaving { planner_id, plan, base, ..Leaving::default() });
+    true
 }
 
 /// The next step of a task that came from another plan, once everything else about it is at rest.
@@ -167,18 +232,28 @@ fn take_over(mut state: TaskState, here: &Here, changed: Fields, context: &Conte
     let mut events = Vec::new();
     let mut target = Fields::new();
     let mut old = Fields::new();
+    let leaving_plan = state.leaving.as_ref().and_then(|leaving| leaving.plan.clone());
     if let Some(leaving) = &mut state.leaving {
         old.clone_from(&leaving.base);
         leaving.base.extend(changed.clone());
     }
-    for (field, theirs) in changed {
+    let (from, to) =
+        (leaving_plan.as_ref(), state.remote.as_ref().and_then(|remote| plan_of(&remote.fields)).cloned());
+    for (field, mut theirs) in changed {
+        let mut base = old.get(&field).cloned().unwrap_or(Value::Null);
+        if field == Field::Labels {
+            for value in [&mut theirs, &mut base] {
+                if let Value::Set(keys) = value {
+                    *keys = translated(keys, from, to.as_ref(), context).0;
+                }
+            }
+        }
         let local = effective(&state, field, here.projection.fields.get(&field), rev, context.now).value;
         if matches!(field, Field::Plan | Field::Bucket) {
             let lost = Conflict { field, kept: local, lost: theirs, loser: Loser::Remote };
             events.push(conflict_event(&lost, &here.names));
             continue;
         }
-        let base = old.get(&field).cloned().unwrap_or(Value::Null);
         let merged = merge(field, &base, &local, &theirs, false);
         if let Some(conflict) = &merged.conflict {
             state.remember_superseded(field, &conflict.lost, context.now);

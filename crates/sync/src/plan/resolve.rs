@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::{Action, Context, Step, create::adopt};
 use crate::{
-    lens::{self, Field, Fields, same},
+    lens::{self, Field, Fields, Value, same},
     mutants::{Mutant, removed},
     state::{ATTEMPTS, Attempt, Create, TaskState},
     world::{Event, Local, OpenCreate, Plans, Snapshot},
@@ -40,7 +40,9 @@ pub(super) fn resolve(state: &mut TaskState, snapshot: &Snapshot, context: &Cont
         state.failure = None;
         adopt(state, &closest(&create, orphan), &planner_id, orphan);
         state.need_details = true;
-        let get = Action::Get { task: false, details: true };
+        // After a move, the copy at hand is the old task's.
+        state.need_get = state.leaving.is_some();
+        let get = Action::Get { task: state.need_get, details: true };
         return Resolution::Step(Box::new(Step::new(state.clone(), get)));
     }
     // Sent again with the id of ours, it answers what the last send made.
@@ -144,16 +146,34 @@ fn alike(sent: &Fields, found: &Fields) -> u32 {
     sent.iter().filter(equal).map(|(field, _)| weight(field)).sum()
 }
 
-/// What was sent by the attempt that is most like the task (sync.md F13).
+/// What was sent by the attempt that is most like the task, the last one among equals (sync.md F13).
 ///
-/// Among equals the first: where it was a later one, a value that a person changed is logged as a conflict for
-/// nothing; the other way round an agent's value would be lost without a word.
+/// Where the task shows what none of the attempts sent, a person has changed it, and nobody can tell from what: on
+/// such a value nothing was agreed, so that an agent's own counts as a conflict and is not dropped without a word.
 pub(crate) fn closest(create: &Create, json: &Json) -> Fields {
     let found = lens::planner::fields(json, None);
     let attempts = create.attempts();
-    let best =
-        attempts.into_iter().max_by_key(|attempt| (alike(&attempt.fields, &found), Reverse(attempt.sent_at)));
-    best.map_or_else(|| create.fields.clone(), |attempt| attempt.fields)
+    let best = attempts.iter().max_by_key(|attempt| (alike(&attempt.fields, &found), attempt.sent_at));
+    let mut base = best.map_or_else(|| create.fields.clone(), |attempt| attempt.fields.clone());
+    let nothing = Value::Null;
+    base.retain(|field, value| {
+        let there = found.get(field).unwrap_or(&nothing);
+        if matches!(field, Field::Plan | Field::Order) || same(*field, value, there) {
+            return true;
+        }
+        let mut sent = attempts.iter().map(|attempt| attempt.fields.get(field).unwrap_or(&nothing));
+        match value {
+            Value::Set(members) => {
+                sent.for_each(|other| match other {
+                    Value::Set(other) => members.retain(|member| other.contains(member)),
+                    _ => members.clear(),
+                });
+                true
+            }
+            value => sent.all(|other| same(*field, value, other)),
+        }
+    });
+    base
 }
 
 fn text<'a>(json: &'a Json, name: &str) -> Option<&'a str> {

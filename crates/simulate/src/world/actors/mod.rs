@@ -49,9 +49,18 @@ pub struct Actors {
     pub dead: BTreeSet<String>,
     /// Planner tasks that a person renamed before any document claimed them: which create made them is a guess.
     pub renamed: BTreeSet<String>,
+    /// Lineages of creates that arrived when nobody waited for them any more, and when the task that a later send of
+    /// the same id had made was deleted again: Planner no longer knows the id, so it makes a second task.
+    pub late_twins: BTreeSet<String>,
+    /// The details of a task as the engine last read them, and when, ms.
+    pub details_read: BTreeMap<String, (i64, Json)>,
     /// Documents that were deleted, as agents may still have them.
     graves: Vec<(String, Json)>,
 }
+
+/// From a look at a task to the arrival of the deletion that it was for: how fresh it must be, and how late a request
+/// may arrive, ms.
+const LOOKED_MS: i64 = 5_000 + 41_000;
 
 /// The lineage in a text.
 fn prefix(value: &str) -> &str {
@@ -124,6 +133,24 @@ impl Actors {
     pub fn task_created(&mut self, json: &Json) {
         let id = json["id"].as_str().unwrap_or_default().to_owned();
         self.lineages.insert(id, prefix(json["title"].as_str().unwrap_or_default()).to_owned());
+    }
+
+    pub fn late_twin(&mut self, json: &Json) {
+        self.late_twins.insert(prefix(json["title"].as_str().unwrap_or_default()).to_owned());
+    }
+
+    /// What a person wrote into the details of a task between the engine's last look at it and its deletion, at the
+    /// end of a move. A DELETE is held to the ETag of the task, which an edit of its details does not move: the look
+    /// just before it makes that moment short, and nothing makes it none.
+    pub fn unread_details(&self, planner_id: &str, details: Option<&Json>, now: i64) -> BTreeSet<String> {
+        let names = [TEXTS[2].planner, CHECKLIST.planner];
+        match self.details_read.get(planner_id) {
+            Some((at, read)) if now - at <= LOOKED_MS => {
+                let known = values(Some(read), &names);
+                values(details, &names).difference(&known).cloned().collect()
+            }
+            _ => BTreeSet::new(),
+        }
     }
 
     /// The lineage that a value was made for.

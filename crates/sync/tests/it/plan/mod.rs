@@ -7,5 +7,6 @@ mod explain;
 mod failures;
 mod fields;
 mod merge;
+mod moves;
 mod random;
 mod resolve;
