@@ -132,6 +132,9 @@ async fn a_cut_ends_open_connections_and_new_ones_work() {
 #[tokio::test]
 async fn after_a_failover_the_same_address_leads_elsewhere() {
     let (proxy, mut client) = start().await;
+    // An answer proves that the proxy carries the connection; one that it has only accepted cannot be ended yet.
+    say(&mut client, b"old").await;
+    assert_eq!(hear(&mut client, 3).await, b"old");
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     proxy.lead_to(other.local_addr().unwrap().port());
     assert_eq!(hear(&mut client, 1).await, b"", "the old connection is gone");
