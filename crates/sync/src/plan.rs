@@ -44,8 +44,9 @@ pub struct Context<'a> {
     pub plans: &'a Plans,
     /// Under which scenario creates carry an id of ours; `None` = they do not.
     pub scenario: Option<&'a str>,
-    /// The store has lost its memory: an absence proves nothing.
-    pub rebuilding: bool,
+    /// Since when the store's memory is built anew, ms: a document that went missing before that may have been lost,
+    /// and its absence proves nothing. `None` = the memory is whole.
+    pub rebuilding_since: Option<i64>,
 }
 
 /// What is to be done at Graph, or that nothing is.

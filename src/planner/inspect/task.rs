@@ -60,7 +60,9 @@ impl Planner {
         let now = world.clock.now_ms();
         let epoch: Option<String> = world.store.command(&command("GET", keys::sync_epoch())).await?;
         let rebuilding = epoch.is_none_or(|epoch| epoch.starts_with(annika_sync::engine::REBUILD));
-        let context = Context { now, rev: "explained".to_owned(), plans: &plans, scenario: None, rebuilding };
+        let rebuilding_since = rebuilding.then_some(now);
+        let context =
+            Context { now, rev: "explained".to_owned(), plans: &plans, scenario: None, rebuilding_since };
         Ok(Explained { task: explain(&snapshot, &context), schedule })
     }
 

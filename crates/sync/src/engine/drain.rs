@@ -317,11 +317,11 @@ impl<W: World> Engine<W> {
     /// What is to be done about each task, as things stand.
     fn decide(&self, tasks: &[Task], plans: &Plans, last: bool) -> Vec<Decision> {
         let now = self.world.now_ms();
-        let rebuilding = self.is_rebuilding();
+        let rebuilding_since = self.rebuilding_since();
         let application = self.world.application_id();
         let decide = |task: &Task| {
             let scenario = self.settings.external_id.as_deref();
-            let context = Context { now, rev: self.rev(), plans, scenario, rebuilding };
+            let context = Context { now, rev: self.rev(), plans, scenario, rebuilding_since };
             let step = match task.held(application.as_deref()) {
                 Some(planner_id) => Step::forgotten(task.snapshot.state.clone(), Some(planner_id)),
                 None if task.forget => task.last_step(),

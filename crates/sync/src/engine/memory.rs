@@ -175,7 +175,15 @@ impl<W: World> Engine<W> {
     }
 
     pub(super) fn is_rebuilding(&self) -> bool {
-        matches!(self.shared().memory, Memory::Rebuilding(_))
+        self.rebuilding_since().is_some()
+    }
+
+    /// When this process began the rebuild that it is in, ms.
+    pub(super) fn rebuilding_since(&self) -> Option<i64> {
+        match &self.shared().memory {
+            Memory::Rebuilding(rebuild) => Some(rebuild.progress.since),
+            _ => None,
+        }
     }
 
     /// Whether a round of lists has to wait: tasks that the last one showed may still be claimed by documents.

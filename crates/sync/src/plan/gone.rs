@@ -133,6 +133,11 @@ fn recreate(old: TaskState, here: &Here, context: &Context<'_>, planner_id: Opti
     step
 }
 
+/// Whether we wrote the document after that time: what went missing later was not lost with the store's memory.
+fn written_since(state: &TaskState, since: i64) -> bool {
+    state.views.last().is_some_and(|view| view.at >= since)
+}
+
 /// There is no document: import, wait for evidence, delete in Planner, or bring it back.
 pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, context: &Context<'_>) -> Step {
     let Some(remote) = state.remote.clone() else {
@@ -155,7 +160,7 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
         }
         return write_from_planner(state, snapshot, context, true);
     }
-    if context.rebuilding && !snapshot.delete_event {
+    if context.rebuilding_since.is_some_and(|since| !written_since(&state, since)) && !snapshot.delete_event {
         return write_from_planner(state, snapshot, context, true);
     }
     let sweeps = if removed(Mutant::SecondSweep) { 1 } else { SWEEPS };

@@ -34,6 +34,8 @@ pub struct Bench {
     pub absent_lists: u32,
     pub recheck_details: bool,
     pub stamp_owner: Option<String>,
+    /// Since when the store's memory is built anew, ms.
+    pub rebuilding_since: Option<i64>,
     pub orphans: Vec<Json>,
     pub open_creates: Vec<OpenCreate>,
     /// What the directory said in this claim, and whom it knows.
@@ -67,6 +69,7 @@ impl Bench {
             absent_lists: 0,
             recheck_details: false,
             stamp_owner: None,
+            rebuilding_since: None,
             orphans: Vec::new(),
             open_creates: Vec::new(),
             users: BTreeMap::new(),
@@ -211,7 +214,7 @@ impl Bench {
             rev: format!("rev-{}", self.revs),
             plans: &self.plans,
             scenario: self.scenario.as_deref(),
-            rebuilding: false,
+            rebuilding_since: self.rebuilding_since,
         };
         let step = plan(&self.snapshot(), &context);
         if let Some(write) = &step.write {

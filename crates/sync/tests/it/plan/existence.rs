@@ -19,6 +19,20 @@ fn a_missing_document_alone_deletes_nothing() {
     }
 }
 
+/// The demonstration found it: a DEL in the first two seconds over an empty Redis was undone.
+#[test]
+fn in_a_rebuild_only_what_was_missing_before_comes_back() {
+    for (later, restored) in [(1, 1), (0, 0), (-60_000, 0)] {
+        let mut bench = Bench::usual();
+        let written = bench.state.views.last().expect("we stamped it").at;
+        bench.rebuilding_since = Some(written + later);
+        bench.doc = None;
+        bench.settle();
+        assert_eq!((bench.graph_writes, bench.document_writes), (0, restored), "{later} ms after the stamp");
+        assert_eq!(bench.doc.is_some(), restored == 1);
+    }
+}
+
 #[test]
 fn a_deletion_is_sent_after_a_fresh_read_with_its_etag() {
     for (event, missed) in [(true, 0), (false, 2)] {

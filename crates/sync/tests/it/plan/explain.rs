@@ -14,7 +14,7 @@ fn explained(bench: &Bench) -> Explanation {
         rev: "explained".into(),
         plans: &bench.plans,
         scenario: None,
-        rebuilding: false,
+        rebuilding_since: None,
     };
     explain(&bench.snapshot(), &context)
 }
