@@ -329,7 +329,6 @@ impl World for Wire {
         self.store("commit", move |sim| {
             let mut results = Vec::new();
             for commit in &commits {
-                sim.actors.before_commit(commit, &mut sim.oracle);
                 match sim.store.commit(commit, holder, sim.now) {
                     Ok(result) => {
                         sim.note("commit", |_| {
@@ -345,6 +344,7 @@ impl World for Wire {
                         });
                         *sim.tally.entry(kind(result)).or_default() += 1;
                         if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
+                            sim.actors.merged(commit, &mut sim.oracle);
                             if commit.durable {
                                 sim.replicate();
                             }

@@ -151,6 +151,30 @@ fn is_outdated(task: &Json, known: &BTreeMap<String, KnownPlan>) -> bool {
     known.values().filter_map(|plan| plan.etags.get(id)).any(|newest| etag::is_older(seen, newest))
 }
 
+/// Of a task that moved while the plans were listed, two lists may show a version each: the newer one counts.
+pub(super) fn keep_newest(lists: &mut [PlanList]) {
+    fn text<'a>(task: &'a Json, name: &str) -> &'a str {
+        task.get(name).and_then(Json::as_str).unwrap_or_default()
+    }
+    let mut newest: BTreeMap<String, String> = BTreeMap::new();
+    for list in lists.iter() {
+        let PlanList::Complete { tasks, .. } = list else { continue };
+        for task in tasks {
+            let (id, seen) = (text(task, "id"), text(task, "@odata.etag"));
+            if newest.get(id).is_none_or(|other| etag::is_older(other, seen)) {
+                newest.insert(id.to_owned(), seen.to_owned());
+            }
+        }
+    }
+    for list in lists {
+        let PlanList::Complete { tasks, .. } = list else { continue };
+        tasks.retain(|task| {
+            let other = newest.get(text(task, "id"));
+            other.is_none_or(|other| !etag::is_older(text(task, "@odata.etag"), other))
+        });
+    }
+}
+
 /// What a complete list says against what is known.
 fn compare(
     plan: &str,
@@ -231,6 +255,33 @@ mod tests {
         assert_eq!((ids(&seen.changed).as_str(), ids(&seen.held).as_str()), ("\"a\"", "\"b\""));
         assert!(!is_outdated(&task("a", "W/\"Yw==\""), &known));
         assert!(is_outdated(&task("a", "W/\"YQ==\""), &known));
+    }
+
+    /// Seed 2255: a person moved a new task between the two lists of one poll.
+    #[test]
+    fn of_two_lists_that_show_a_task_the_newer_counts() {
+        let list = |etag: &str| PlanList::Complete {
+            tasks: vec![task("a", etag), task(etag, "W/\"YQ==\"")],
+            begun_at: 0,
+        };
+        let (old, new) = ("W/\"Yg==\"", "W/\"Yw==\"");
+        for lists in [[old, new], [new, old]] {
+            let mut lists = lists.map(list);
+            keep_newest(&mut lists);
+            let shown: Vec<usize> = lists
+                .iter()
+                .map(|list| match list {
+                    PlanList::Complete { tasks, .. } => tasks.len(),
+                    _ => 0,
+                })
+                .collect();
+            assert_eq!(shown.iter().sum::<usize>(), 3);
+            let both = lists.iter().find_map(|list| match list {
+                PlanList::Complete { tasks, .. } if tasks.len() == 2 => tasks.first(),
+                _ => None,
+            });
+            assert_eq!(both.and_then(|task| task["@odata.etag"].as_str()), Some(new));
+        }
     }
 
     #[test]

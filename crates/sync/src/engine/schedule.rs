@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value as Json;
 
-use super::{BATCH, Engine, Priority, memory::UNKNOWN_WAIT};
+use super::{BATCH, Engine, Priority, memory::UNKNOWN_WAIT, poll::keep_newest};
 use crate::{
     schedule::Stretch,
     world::{KnownPlan, PlanList, PlanSchedule, Plans, StoreError, Turn, World},
@@ -314,7 +314,8 @@ impl<W: World> Engine<W> {
         let every = self.synced();
         let known = self.world.known(&every).await?;
         let known: BTreeMap<_, _> = every.into_iter().zip(known).collect();
-        let (lists, requests) = self.world.list(plans, &Pages(self)).await;
+        let (mut lists, requests) = self.world.list(plans, &Pages(self)).await;
+        keep_newest(&mut lists);
         self.count("poll_requests", u64::from(requests));
         let silent = |list: &PlanList| matches!(list, PlanList::Incomplete { answered: false, .. });
         self.graph_answered(!lists.iter().all(silent));

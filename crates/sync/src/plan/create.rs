@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::{Action, Context, Here, Problem, Step, fail, is_nothing, leave, observe, sendable::sendable};
+use super::{
+    Action, Context, Here, Problem, Step, conflict_event, fail, is_nothing, leave, observe,
+    sendable::sendable,
+};
 use crate::{
     lens::{self, Field, Fields, Value},
+    merge::{Conflict, Loser},
     mutants::{Mutant, removed},
     state::{Attempt, Create, TaskState},
     world::{Bequest, Inheritance, LocalWrite, Snapshot},
@@ -91,7 +95,24 @@ pub(super) fn unmapped(
     }
     let external_id = context.scenario.map(|_| external_id(&snapshot.id, state.dead_id.as_deref()));
     let body = begin(&mut state, plan, fields, external_id, earlier, context);
-    Step::new(state, Action::Create { body })
+    let mut step = Step::new(state, Action::Create { body });
+    agree_with_itself(&mut step, &here);
+    step
+}
+
+/// Where two spellings of a field contradict each other, what is sent goes into both: once it is agreed on, the other
+/// one would look like a change.
+fn agree_with_itself(step: &mut Step, here: &Here) {
+    for (field, _, lost) in &here.projection.losers {
+        let kept = here.projection.fields.get(field).cloned().unwrap_or(Value::Null);
+        let conflict = Conflict { field: *field, kept, lost: lost.clone(), loser: Loser::Local };
+        step.events.push(conflict_event(&conflict, &here.names));
+    }
+    if !here.projection.disagreeing.is_empty() {
+        let new = lens::render_with(&here.document, &here.projection.fields, &here.names);
+        let changed = new.bytes() != here.bytes;
+        step.write = changed.then(|| LocalWrite { expected: Some(here.bytes.clone()), new: Some(new) });
+    }
 }
 
 /// Notes that these values are being sent as a new task of `plan`; returns the body of the request.

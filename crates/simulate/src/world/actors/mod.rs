@@ -181,8 +181,9 @@ impl Actors {
         self.lineages.get(planner_id).is_some_and(|lineage| self.by_agents.contains(lineage))
     }
 
-    /// What the engine merges reaches its history; what it only reads while it waits does not.
-    pub fn before_commit(&self, commit: &Commit, oracle: &mut Oracle) {
+    /// What the engine merges and stores reaches its history; what it only reads while it waits, or merges in vain
+    /// because the document has moved on, does not.
+    pub fn merged(&self, commit: &Commit, oracle: &mut Oracle) {
         let merged = commit.state.as_ref().is_some_and(|state| {
             state.planner_id.is_some() && !state.need_get && !state.need_details && state.gone.is_none()
         }) && !matches!(commit.next, Next::After(_));

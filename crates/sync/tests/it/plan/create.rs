@@ -103,3 +103,17 @@ fn a_document_cannot_reach_a_planner_task_outside_the_synced_plans() {
     assert_eq!(bench.planner.get(&foreign).expect("not deleted")["title"], "Payroll");
     assert_eq!((bench.graph_writes, bench.creates), (0, 0));
 }
+
+/// Seed 2291: an agent wrote a field under both of its names.
+#[test]
+fn a_field_that_a_new_document_says_twice_is_sent_once_and_the_other_value_is_logged() {
+    let mut bench = Bench::new("agent-task-1");
+    bench.set(json!({"title": "first", "bucket_id": "one", "bucketId": "two"}));
+    bench.settle();
+    assert_eq!(bench.task()["bucketId"], "one");
+    assert_eq!(
+        (&bench.document()["bucket_id"], &bench.document()["bucketId"]),
+        (&json!("one"), &json!("one"))
+    );
+    assert_eq!(bench.conflicts(), [("bucket", json!("two"), "agent")]);
+}
