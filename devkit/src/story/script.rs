@@ -72,7 +72,7 @@ pub const STEPS: &[(Step, Duration, &str)] = &[
     (Step::DeleteTold, s(5), "agents heard of it on all three channels: deleted"),
     (Step::Both, s(10), "agent and person changed one task at once: both sides have both edits"),
     (Step::DelTold, s(5), "a document of DEL + PUBLISH is gone from Planner"),
-    (Step::DelSilent, s(100), "a document of a plain DEL is gone from Planner, after two sweeps"),
+    (Step::DelSilent, s(65), "a document of a plain DEL is gone from Planner, after two sweeps"),
     (Step::Away, s(12), "Planner is away: agents create and edit as ever"),
     (Step::Back, s(15), "Planner is back: all of it is there, nobody did anything"),
     (Step::PollNow, s(5), "a person's edit is in Redis at once after POST /api/sync/poll"),
