@@ -45,7 +45,7 @@ pub static LEASE: Script = Script::new("planner/lease", 3, include_str!("lua/lea
 /// Frees what the last holder of the engine's lease had claimed.
 pub static FREE: Script = Script::new("planner/free", 2, marking!("free.lua"));
 /// Replaces the epoch.
-pub static EPOCH: Script = Script::new("planner/epoch", 1, include_str!("lua/epoch.lua"));
+pub static EPOCH: Script = Script::new("planner/epoch", 2, include_str!("lua/epoch.lua"));
 /// Gives a document its Planner task back.
 pub static RECLAIM: Script = Script::new("planner/reclaim", 1, include_str!("lua/reclaim.lua"));
 /// Says which inferred deletions may go through.

@@ -1,5 +1,5 @@
 -- epoch: replaces the epoch, if it is what the engine read.
--- Version 1.
+-- Version 2.
 --
 -- Atomic because two engines must not both begin or end a rebuild, and a wipe in between must not be covered up.
 --
@@ -9,5 +9,7 @@
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
   return 0
 end
+-- A full Redis refuses a SET that comes first, and a rebuild that cannot end would keep deletions back for ever.
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[2])
 return 1

@@ -41,15 +41,14 @@ async fn a_full_redis_refuses_new_tasks_by_name_and_syncs_what_is_there() {
     }
     assert_eq!(rig.get("/api/tasks/edited").await.json["title"], "there: edited");
     assert_eq!(rig.get("/api/tasks").await.status, 200);
-    // An agent's deletion through the API and one of its own, and an edit by a person, are taken while Redis is full,
-    // and go the whole way when there is room. (A DEL that nobody tells of takes two sweeps, a minute: the contracts make those calls.)
+    // An agent's deletion through the API and one of its own, and an edit by a person, go the whole way while Redis is
+    // full. (A DEL that nobody tells of takes two sweeps, a minute: the contracts make those calls.)
     assert_eq!(rig.send("DELETE", "/api/tasks/deleted", None).await.status, 204);
     let () = rig.redis.clone().del(keys::task("dropped")).await.unwrap();
     let message = json!({"task_id": "dropped", "action": "deleted", "source": "agent"}).to_string();
     let _: usize = rig.redis.clone().publish(keys::tasks_updates(), message).await.unwrap();
     let theirs = rig.mapped("theirs").await.unwrap();
     rig.control().person_patch(seed::PERSON, &theirs, json!({"title": "edited in Planner"})).unwrap();
-    config(&rig, "maxmemory", "0").await;
     within(30, "the deletion reaches Planner", async || rig.titled("there: deleted").is_empty()).await;
     rig.send("POST", "/api/sync/poll", None).await;
     within(60, "the edit comes down", async || {
@@ -57,6 +56,7 @@ async fn a_full_redis_refuses_new_tasks_by_name_and_syncs_what_is_there() {
     })
     .await;
     within(30, "the agent's own DEL reaches Planner", async || rig.titled("there: dropped").is_empty()).await;
+    config(&rig, "maxmemory", "0").await;
     rig.create("later", "there is room again").await;
     rig.in_planner("there is room again", 45).await;
     assert_eq!(rig.failed().await, []);

@@ -44,6 +44,17 @@ async fn of_several_engines_that_saw_the_same_epoch_one_replaces_it() {
 }
 
 #[tokio::test]
+async fn a_full_redis_does_not_keep_a_rebuild_from_ending() {
+    let mut stage = Stage::start().await;
+    let () = stage.redis.set(keys::sync_epoch(), "rebuild:1").await.unwrap();
+    let _: redis::Value =
+        redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).query_async(&mut stage.redis).await.unwrap();
+    assert_eq!(number(&stage.store(), &EPOCH, &[keys::sync_epoch()], &[b"rebuild:1", b"whole"]).await, 1);
+    let stands: String = stage.redis.get(keys::sync_epoch()).await.unwrap();
+    assert_eq!(stands, "whole");
+}
+
+#[tokio::test]
 async fn of_several_documents_that_claim_a_planner_task_one_gets_it_with_its_record() {
     let mut stage = Stage::start().await;
     for round in 0..20 {
