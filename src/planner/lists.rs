@@ -9,7 +9,7 @@ use annika_sync::{
 use redis::{Cmd, Value};
 use serde_json::Value as Json;
 
-use super::scripts::{HOLD, NOTE, OBSERVE};
+use super::scripts::{HOLD, KEEP, NOTE, OBSERVE};
 use crate::{
     keys,
     store::{ScriptCall, Store, StoreError, command, read},
@@ -75,19 +75,15 @@ pub(super) async fn keep_schedules(
     store: &Store,
     schedules: &[(String, PlanSchedule)],
 ) -> Result<(), StoreError> {
-    let writes: Vec<Cmd> = schedules
-        .iter()
-        .map(|(plan, schedule)| {
-            let mut set = command("HSET", &keys::sync_poll(plan));
-            set.arg("begun_at").arg(schedule.begun_at);
-            set.arg("changed_at").arg(schedule.changed_at);
-            set.arg("next_at").arg(schedule.next_at);
-            set.arg("requests").arg(schedule.requests);
-            set.arg("failures").arg(schedule.failures);
-            set
-        })
-        .collect();
-    for reply in store.pipeline(&writes).await {
+    let keep = |(plan, schedule): &(String, PlanSchedule)| {
+        let PlanSchedule { begun_at, changed_at, next_at, requests, failures } = *schedule;
+        let call = KEEP.call().key(keys::sync_poll(plan));
+        let call = call.arg("begun_at").num(begun_at).arg("changed_at").num(changed_at);
+        let call = call.arg("next_at").num(next_at).arg("requests").num(requests.into());
+        call.arg("failures").num(failures.into())
+    };
+    let calls: Vec<ScriptCall> = schedules.iter().map(keep).collect();
+    for reply in store.run_many(&calls).await {
         reply?;
     }
     Ok(())
@@ -122,10 +118,12 @@ pub(super) async fn observe(
         store.command::<i64>(&forget).await?;
     }
     let missing = serde_json::to_string(&observation.missing).unwrap_or_default();
-    let mut poll = command("HSET", &keys::sync_poll(&observation.plan));
-    poll.arg("missing").arg(missing).arg("total").arg(observation.total);
-    store.command::<Value>(&poll).await?;
-    store.run(&hold(observation, now)).await?;
+    let total = i64::try_from(observation.total).unwrap_or(i64::MAX);
+    let poll = KEEP.call().key(keys::sync_poll(&observation.plan));
+    let poll = poll.arg("missing").arg(missing).arg("total").num(total);
+    for reply in store.run_many(&[poll, hold(observation, now)]).await {
+        reply?;
+    }
     Ok(())
 }
 

@@ -41,7 +41,7 @@ pub use plans::PlanSources;
 pub use run::{Planner, Status};
 pub(crate) use scripts::mark_changed;
 pub use scripts::{
-    AGE, CLAIM, COMMIT, EPOCH, FREE, GUARD, HOLD, INGEST, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE,
+    AGE, CLAIM, COMMIT, EPOCH, FREE, GUARD, HOLD, INGEST, KEEP, LEASE, MARK_MANY, NOTE, OBSERVE, PACE, PAUSE,
     RECLAIM, RELEASE, RESTORE,
 };
 pub use tombs::{Restored, Tomb, Tombs, restore, tombs};

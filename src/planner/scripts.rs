@@ -25,7 +25,7 @@ pub static MARK_MANY: Script = Script::new("planner/mark_many", 4, marking!("mar
 /// Stores what a list showed.
 pub static OBSERVE: Script = Script::new("planner/observe", 5, in_epoch!("observe.lua"));
 /// Writes one field of a task's state and marks it.
-pub static NOTE: Script = Script::new("planner/note", 4, marking!("note.lua"));
+pub static NOTE: Script = Script::new("planner/note", 5, marking!("note.lua"));
 /// Keeps tasks that open creates may have made.
 pub static HOLD: Script = Script::new("planner/hold", 2, include_str!("lua/hold.lua"));
 /// Takes in what others queued.
@@ -62,6 +62,8 @@ pub static RESTORE: Script = Script::new(
         include_str!("lua/restore.lua")
     ),
 );
+/// Writes fields of a hash, also where Redis is full.
+pub static KEEP: Script = Script::new("planner/keep", 1, include_str!("lua/keep.lua"));
 /// Keeps the pace for the next engine.
 pub static PACE: Script = Script::new("planner/pace", 2, include_str!("lua/pace.lua"));
 /// Takes the document of a completed task out of Redis.

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use super::{
     commit, epoch, exchange, guard, health, lists, load, plans, reclaim,
-    scripts::{CLAIM, FREE, INGEST, LEASE, PACE, PAUSE, mark_call},
+    scripts::{CLAIM, FREE, INGEST, KEEP, LEASE, PACE, PAUSE, mark_call},
     signals::signals,
     sweep,
     upkeep::Upkeep,
@@ -492,9 +492,8 @@ impl World for PlannerWorld {
     }
 
     async fn rotated(&self, plan: &str, cursor: &str) -> Stored<()> {
-        let mut set = redis::cmd("HSET");
-        set.arg(keys::sync_poll(plan)).arg("details_cursor").arg(cursor);
-        self.store.command::<i64>(&set).await.map(|_| ()).map_err(failed)
+        let call = KEEP.call().key(keys::sync_poll(plan)).arg("details_cursor").arg(cursor);
+        self.store.run(&call).await.map(|_| ()).map_err(failed)
     }
 
     async fn ready(&self) -> bool {

@@ -1,5 +1,5 @@
 -- note: writes one field of a task's state and makes the task due, if the task is known.
--- Version 4. `mark` stands in front of it.
+-- Version 5. `mark` stands in front of it.
 --
 -- Nobody waits for a look at details (`recheck`).
 -- Atomic because the note and the mark belong together: a note without a mark would never be read.
@@ -12,6 +12,7 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
+even_if_full(KEYS[3])
 if ARGV[5] ~= '' then
   local stored = redis.call('GET', KEYS[5])
   if stored == ARGV[5] then
@@ -22,7 +23,6 @@ if ARGV[5] ~= '' then
     return 0
   end
 end
-even_if_full(KEYS[3])
 if ARGV[3] == '' then
   redis.call('HDEL', KEYS[2], ARGV[2])
 else

@@ -94,6 +94,20 @@ async fn a_successor_goes_on_with_the_schedule_of_each_plan() {
     assert_eq!(stage.other_world().schedules(&plans).await.unwrap(), [nothing, of_m]);
 }
 
+#[tokio::test]
+async fn a_full_redis_keeps_the_schedule_of_its_plans() {
+    let mut stage = Stage::start().await;
+    let full = |bytes: usize| redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).clone();
+    let _: redis::Value = full(1).query_async(&mut stage.redis).await.unwrap();
+    let of_m = PlanSchedule { begun_at: 1, changed_at: 2, next_at: 3, requests: 4, failures: 5 };
+    stage.world.keep_schedules(&[("M".to_owned(), of_m)]).await.unwrap();
+    stage.world.rotated("M", "P-7").await.unwrap();
+    stage.world.observe(Observation { plan: "M".into(), ..seen(vec![]) }).await.unwrap();
+    assert_eq!(stage.other_world().schedules(&["M".to_owned()]).await.unwrap(), [of_m]);
+    let cursor: String = stage.redis.hget(keys::sync_poll("M"), "details_cursor").await.unwrap();
+    assert_eq!(cursor, "P-7");
+}
+
 /// The observe call of a process that looked at the map before somebody else wrote it.
 async fn observed_late(store: &Store, planner_id: &str, owner: &str, id: &str) -> String {
     let call = OBSERVE
