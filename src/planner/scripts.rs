@@ -33,7 +33,7 @@ pub static INGEST: Script = Script::new("planner/ingest", 4, marking!("ingest.lu
 /// One step of one task.
 pub static COMMIT: Script = Script::new(
     "planner/commit",
-    5,
+    6,
     concat!(
         include_str!("../tasks/lua/mark.lua"),
         include_str!("../tasks/lua/index.lua"),

@@ -7,13 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::world::{
-    actors,
-    checks::{at_the_end, guessed},
-    faults::Faults,
-    sim::Stage,
-    store::word,
-};
+use crate::world::{actors, checks::at_the_end, faults::Faults, sim::Stage, store::word};
 
 /// How long agents, people and faults act, ms.
 const ACTIVE: i64 = 150_000;
@@ -72,7 +66,7 @@ fn play_on(mut stage: Stage) -> Result<Played, Vec<String>> {
         )]);
     }
     let mut tally = sim.tally.clone();
-    *tally.entry("creates told apart by a guess").or_default() += guessed(&sim).len() as u64;
+    *tally.entry("creates told apart by a guess").or_default() += sim.actors.guessed.len() as u64;
     for (_, event) in &sim.store.events {
         *tally.entry(word(event)).or_default() += 1;
     }

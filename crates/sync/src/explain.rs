@@ -268,6 +268,13 @@ fn next(snapshot: &Snapshot, step: &Step) -> Next {
             );
             "read"
         }
+        Action::HandOver { .. } => {
+            why.push(
+                "The task was moved: what people did to the old one meanwhile goes to the new one."
+                    .to_owned(),
+            );
+            "update"
+        }
         Action::DeleteLeft { .. } => {
             why.push(
                 "The task was moved and nothing is left to take over: the old one is deleted.".to_owned(),

@@ -22,7 +22,7 @@ use crate::{
     lens::{self, Document, Field, Fields, Names, Projection, Value},
     merge::Conflict,
     mutants::{Mutant, removed},
-    state::{Failure, Remote, TaskState, digest},
+    state::{Attempt, Failure, Remote, TaskState, digest},
     world::{Bequest, Direction, Event, Local, LocalWrite, Plans, Snapshot},
 };
 
@@ -86,6 +86,13 @@ pub enum Action {
     GetLeft {
         /// Its id.
         planner_id: String,
+    },
+    /// Make people's edits of the old task edits of the new one.
+    HandOver {
+        /// For the task: ETag and body.
+        task: Option<(String, Json)>,
+        /// For its details: ETag and body.
+        details: Option<(String, Json)>,
     },
     /// Delete that task.
     DeleteLeft {
@@ -235,13 +242,24 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     }
     let news = take_in_observed(&mut state, snapshot);
     state.need_details |= snapshot.recheck_details && state.planner_id.is_some();
-    let mut earlier = Vec::new();
-    if state.create.is_some() {
-        match resolve::resolve(&mut state, snapshot, context) {
-            Resolution::Step(step) => return *step,
-            Resolution::Nothing(attempts) => earlier = attempts,
+    match resolve::resolve(&mut state, snapshot, context) {
+        Resolution::Step(step) => *step,
+        Resolution::Nothing { attempts, proven: true } => go_on(state, snapshot, context, attempts, news),
+        Resolution::Nothing { attempts, proven: false } => {
+            resolve::keep_open(go_on(state, snapshot, context, attempts, news), snapshot)
         }
     }
+}
+
+/// The next step of a task whose create, if it had one, may be left alone. `earlier`: what was sent for it; `news`: a
+/// list has shown the task otherwise than it was.
+fn go_on(
+    mut state: TaskState,
+    snapshot: &Snapshot,
+    context: &Context<'_>,
+    earlier: Vec<Attempt>,
+    news: bool,
+) -> Step {
     let here = match read_local(&mut state, snapshot, context) {
         Ok(here) => here,
         Err(problem) => {
@@ -270,13 +288,7 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
         }
     }
     if state.planner_id.is_none() {
-        let open = snapshot.state.create.clone().filter(|create| create.external_id.is_some());
-        let mut step = create::unmapped(state, snapshot, here, earlier, context);
-        if step.state.create.is_none() && !step.forget && step.state.planner_id.is_none() {
-            // It cannot be sent again now, and may have been done: only its id of ours or a list can tell.
-            step.state.create = open;
-        }
-        return step;
+        return create::unmapped(state, snapshot, here, earlier, context);
     }
     if let Some(step) = gone::check(&mut state, snapshot, here.as_ref(), context) {
         return step;

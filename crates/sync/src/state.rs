@@ -206,6 +206,12 @@ impl Create {
         let last = Attempt { fields: self.fields.clone(), sent_at: self.sent_at };
         self.earlier.iter().cloned().chain([last]).collect()
     }
+
+    /// What is left after the last send was refused: what was sent before may still have made the task.
+    pub fn without_last(mut self) -> Option<Self> {
+        let Attempt { fields, sent_at } = self.earlier.pop()?;
+        Some(Self { fields, sent_at, ..self })
+    }
 }
 
 /// A task that was made again in another plan: what is still there of the old one.
@@ -218,6 +224,9 @@ pub struct Leaving {
     pub plan: Option<String>,
     /// The values that went over.
     pub base: Fields,
+    /// What people wrote later, as far as it is dealt with.
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    pub handed: Fields,
     /// The old task as last read, whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<Remote>,
@@ -227,6 +236,13 @@ pub struct Leaving {
     pub answers: u32,
     /// When the last one was counted, ms.
     pub last: i64,
+}
+
+impl Leaving {
+    /// The last value of a field that was dealt with.
+    pub fn last(&self, field: Field) -> &Value {
+        self.handed.get(&field).or_else(|| self.base.get(&field)).unwrap_or(&Value::Null)
+    }
 }
 
 /// One send of a create.
@@ -377,6 +393,16 @@ mod tests {
         assert!(state.is_superseded(Field::Title, &Value::Text("t99".into()), 99));
         assert!(!state.is_superseded(Field::Title, &Value::Text("t99".into()), 99 + HISTORY_MS + 1));
         assert!(!state.is_superseded(Field::Description, &Value::Text("t99".into()), 99));
+    }
+
+    /// Seed 1250: a refusal says nothing about the sends before it.
+    #[test]
+    fn a_refused_send_leaves_the_sends_before_it() {
+        let attempt = |sent_at| Attempt { fields: Fields::new(), sent_at };
+        let create = Create { sent_at: 3, earlier: vec![attempt(1), attempt(2)], ..Create::default() };
+        let left = create.without_last().expect("two are left");
+        assert_eq!(left.attempts(), [attempt(1), attempt(2)]);
+        assert_eq!(left.without_last().and_then(Create::without_last), None);
     }
 
     #[test]

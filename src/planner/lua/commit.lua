@@ -1,5 +1,5 @@
 -- commit: one step of one task: guarded by its fence and by the document's exact bytes, all of it or nothing.
--- Version 5. `mark` and `reindex` stand in front of it.
+-- Version 6. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because base, document, maps, caches, lists and messages must agree at every instant: a crash between
 -- them would make the next worker see a change that nobody made.
@@ -34,7 +34,8 @@ if redis.call('HGET', state, 'fence') ~= ARGV[2] then
 end
 if ARGV[17] ~= '' then
   local owner = redis.call('GET', KEYS[8])
-  if owner and owner ~= id then
+  -- `~`: it was this task's before a move that came to nothing.
+  if owner and owner ~= id and owner ~= '~' .. id then
     return 'elsewhere'
   end
 end

@@ -448,3 +448,29 @@ async fn a_planner_task_is_mapped_to_one_document_only() {
     again.remote = Some(mapped("P-1", "L-1"));
     assert_eq!(stage.commit(again).await, CommitResult::Stored, "its own document may map it anew");
 }
+
+#[tokio::test]
+async fn a_task_that_was_being_left_may_be_mapped_again_by_the_document_that_left_it() {
+    let mut stage = Stage::start().await;
+    let claim = stage.claimed("t", A).await;
+    let mut moved = done(&claim);
+    moved.remote = Some(mapped("P-2", "L-2"));
+    moved.leaving = Some("P-1".into());
+    moved.next = Next::Hold;
+    assert_eq!(stage.commit(moved).await, CommitResult::Stored);
+    assert_eq!(stage.text(&keys::sync_rmap("P-1")).await.as_deref(), Some("~t"));
+
+    let other = stage.claimed("u", A).await;
+    let mut steals = done(&other);
+    steals.remote = Some(mapped("P-1", "L-1"));
+    assert_eq!(stage.commit(steals).await, CommitResult::MappedElsewhere);
+
+    let mut back = done(&claim);
+    back.remote = Some(mapped("P-1", "L-1"));
+    back.unmap = Some(Unmapped { planner_id: "P-2".into(), plan: Some("L-2".into()) });
+    assert_eq!(stage.commit(back).await, CommitResult::Stored);
+    assert_eq!(stage.text(&keys::sync_rmap("P-1")).await.as_deref(), Some("t"));
+    assert!(!stage.exists(&keys::sync_rmap("P-2")).await && stage.exists(&keys::sync_gone("P-2")).await);
+    let map = stage.text(&keys::task_mapping("t")).await.unwrap();
+    assert!(map.contains("P-1"), "{map}");
+}

@@ -24,7 +24,16 @@ impl Play {
 
     /// With so many processes.
     pub fn of(processes: usize) -> Self {
-        let mut play = Self { stage: Stage::of(1, Faults::default(), processes) };
+        Self::with_faults(Faults::default(), processes)
+    }
+
+    /// Creates carry an id of ours.
+    pub fn with_ids() -> Self {
+        Self::with_faults(Faults { external: true, ..Faults::default() }, 1)
+    }
+
+    fn with_faults(faults: Faults, processes: usize) -> Self {
+        let mut play = Self { stage: Stage::of(1, faults, processes) };
         play.set(&json!({"id": "a1", "plan_id": "plan-a", "title": "a1:1", "bucket_id": "a1:2"}));
         play.run(CYCLES);
         assert_eq!(play.tasks(), ["PT0001"], "the task is made");

@@ -171,3 +171,29 @@ pub fn a_create_that_slept_is_not_sent_late() {
     assert_eq!(play.tasks(), ["PT0001", "PT0002"]);
     assert_eq!(play.with(|sim| sim.store.documents.keys().cloned().collect::<Vec<_>>()), ["a1", "a2"]);
 }
+
+pub fn a_refused_create_is_no_proof_that_the_sends_before_it_made_nothing() {
+    let mut play = Play::with_ids();
+    let document = |title: &str| {
+        let bytes = json!({"id": "a2", "plan_id": "plan-a", "title": title}).to_string().into_bytes();
+        Stored { bytes, expires_at: None }
+    };
+    let put = |play: &Play, title| {
+        play.with(|sim| {
+            sim.store.documents.insert("a2".to_owned(), document(title));
+            sim.store.mark("a2", 0, sim.now);
+            sim.wake(0);
+        });
+    };
+    play.with(|sim| sim.lose_next_answer = true);
+    put(&play, "a2:1");
+    play.until("the task is made", |sim| sim.planner.tasks.len() == 2);
+    play.with(|sim| sim.faults.throttle = 10_000);
+    play.until("the second send is refused", |sim| sim.tally.contains_key("throttled"));
+    play.with(|sim| sim.faults.throttle = 0);
+    // It cannot be sent again.
+    put(&play, "");
+    play.run(2 * CYCLES);
+    assert_eq!(play.tasks(), ["PT0001", "PT0002"]);
+    assert_eq!(play.with(|sim| sim.store.documents.keys().cloned().collect::<Vec<_>>()), ["a1", "a2"]);
+}

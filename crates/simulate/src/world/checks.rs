@@ -28,8 +28,8 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
     }
     let lineages: BTreeSet<String> =
         live.keys().map(|of| (*of).to_owned()).chain(documents.keys().cloned()).collect();
-    let guessed = guessed(sim);
-    for of in lineages.difference(&guessed).filter(|of| !sim.actors.late_twins.contains(*of)) {
+    let beyond = |of: &String| sim.actors.guessed.contains(of) || sim.actors.late_twins.contains(of);
+    for of in lineages.iter().filter(|of| !beyond(of)) {
         let tasks = live.get(of.as_str()).cloned().unwrap_or_default();
         let docs = documents.get(of).cloned().unwrap_or_default();
         if tasks.len() > 1 {
@@ -64,18 +64,6 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
     wrong.extend(sim.store.creates.keys().map(|id| format!("the create of {id} is still open")));
     wrong.extend(lost(sim));
     wrong
-}
-
-/// Lineages of creates that took each other's tasks, after a person had removed what they could be told apart by
-/// (the stated limit of creates without an id of ours).
-pub fn guessed(sim: &Sim) -> BTreeSet<String> {
-    let of_task = |id: &String| sim.actors.lineages.get(id).cloned().unwrap_or_default();
-    let taken = sim.actors.renamed.iter().filter_map(|id| {
-        let (made_by, owner) =
-            (of_task(id), sim.actors.of_document(sim.store.owners.get(id)?.trim_start_matches('~')));
-        (made_by != owner).then_some([made_by, owner])
-    });
-    taken.flatten().collect()
 }
 
 fn expired(sim: &Sim, task: &str) -> bool {
@@ -147,10 +135,9 @@ fn lost(sim: &Sim) -> Vec<String> {
         .filter(|(_, task)| task.failed.is_some())
         .map(|(id, _)| sim.actors.of_document(id))
         .collect();
-    let guessed = guessed(sim);
     let about = |value: &str| {
         let of = sim.actors.of_value(value);
-        !guessed.contains(of)
+        !sim.actors.guessed.contains(of)
             && !sim.actors.by_agents.contains(of)
             && !sim.actors.by_people.contains(of)
             && !failed.contains(of)

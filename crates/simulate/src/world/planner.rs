@@ -1,6 +1,6 @@
 //! A model of Planner: tasks and details with their own ETags, the per-field conflict rule, lists of the past.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value as Json, json};
@@ -21,6 +21,8 @@ pub struct Resource {
     body: Map<String, Json>,
     /// The version in which a property last changed, by path.
     changed: BTreeMap<String, u64>,
+    /// Properties that a person set last, by path.
+    persons: BTreeSet<String>,
     version: u64,
 }
 
@@ -166,6 +168,7 @@ impl Resource {
         let mut moved = false;
         for (path, value) in properties {
             if self.get(&path) != Some(&value) && !(value.is_null() && self.get(&path).is_none()) {
+                self.persons.remove(&path);
                 self.set(&path, &value, version);
                 moved = true;
             }
@@ -301,11 +304,20 @@ impl Planner {
         Ok(())
     }
 
+    /// Names of the properties, of the task and of its details, in which a person wrote last.
+    pub fn written_by_persons(&self, id: &str) -> BTreeSet<&str> {
+        let task = self.tasks.get(id).into_iter();
+        let paths = task.flat_map(|task| task.task.persons.iter().chain(&task.details.persons));
+        paths.filter_map(|path| path.split('\n').next()).collect()
+    }
+
     /// What a person does in Planner: always on what is there.
     pub fn edit(&mut self, id: &str, body: &Json, now: i64) {
         let (etag, echoes) =
             (self.tasks[id].json()["@odata.etag"].as_str().expect("an ETag").to_owned(), self.echoes);
         self.patch(id, &etag, body, now).expect("a person's edit is accepted");
+        let task = self.tasks.get_mut(id).expect("it is there");
+        task.task.persons.extend(properties(body).into_iter().map(|(path, _)| path));
         self.echoes = echoes;
     }
 
@@ -313,6 +325,8 @@ impl Planner {
         let (etag, echoes) =
             (self.tasks[id].details_json()["@odata.etag"].as_str().expect("an ETag").to_owned(), self.echoes);
         self.patch_details(id, &etag, body, now).expect("a person's edit is accepted");
+        let task = self.tasks.get_mut(id).expect("it is there");
+        task.details.persons.extend(properties(body).into_iter().map(|(path, _)| path));
         self.echoes = echoes;
     }
 

@@ -383,7 +383,9 @@ impl Store {
         }
         let maps = commit.remote.as_ref().filter(|remote| remote.newly_mapped);
         let owner = maps.and_then(|remote| self.owners.get(&remote.planner_id));
-        if owner.is_some_and(|owner| owner != id) && !removed(Mutant::MappedElsewhere) {
+        // `~`: it was this task's before a move that came to nothing.
+        let elsewhere = owner.is_some_and(|owner| owner != id && owner.strip_prefix('~') != Some(id));
+        if elsewhere && !removed(Mutant::MappedElsewhere) {
             return Ok(CommitResult::MappedElsewhere);
         }
         let is_there =

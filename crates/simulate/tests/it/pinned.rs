@@ -27,6 +27,7 @@ tests! {
     a_mark_during_work_is_worked_off_at_once,
     a_partial_edit_brings_back_the_whole_task,
     a_process_that_lost_its_lease_writes_nothing,
+    a_refused_create_is_no_proof_that_the_sends_before_it_made_nothing,
     a_refused_value_that_a_person_then_writes_is_the_persons,
     a_silent_document_keeps_a_value_on_its_way,
     a_stale_write_over_a_restored_document_is_a_conflict,

@@ -45,7 +45,8 @@ impl Decision {
             return 0;
         }
         match &self.step.action {
-            Action::Delete { .. } => 0,
+            Action::Delete { .. } | Action::DeleteLeft { .. } => 0,
+            Action::GetLeft { .. } => u32::try_from(self.requests.len() + 1).unwrap_or(0),
             Action::Get { .. } if self.deletes => u32::try_from(self.requests.len() + 1).unwrap_or(0),
             _ => u32::try_from(self.requests.len()).unwrap_or(0),
         }
@@ -537,7 +538,7 @@ fn requests_of(step: &Step, planner_id: String, deadline: Duration) -> Vec<Graph
                 not_after: sent_at + i64::try_from(deadline.as_millis()).unwrap_or(0),
             }]
         }
-        Action::Patch { task, details, .. } => {
+        Action::Patch { task, details, .. } | Action::HandOver { task, details } => {
             let task = task.as_ref().map(|(etag, body)| GraphRequest::PatchTask {
                 planner_id: planner_id.clone(),
                 etag: if removed(Mutant::MergedEtag) { "*".to_owned() } else { etag.clone() },

@@ -113,6 +113,17 @@ impl<W: World> Engine<W> {
                 let (task_part, details) = (classes.next(), classes.next());
                 self.read_left(task, task_part, details).await
             }
+            Action::HandOver { task: task_part, details } => {
+                let mut after = After::Plan;
+                for is_details in [false, true] {
+                    if if is_details { details.is_some() } else { task_part.is_some() } {
+                        let class = classes.next().unwrap_or(Class::Unknown);
+                        let next = self.handed_over(task, is_details, class).await;
+                        after = later(after, next);
+                    }
+                }
+                after
+            }
             Action::DeleteLeft { .. } => {
                 self.deleted_left(task, classes.next().unwrap_or(Class::Unknown)).await
             }
@@ -283,26 +294,26 @@ impl<W: World> Engine<W> {
                 After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
             }
             Class::NotSent => {
-                task.state().create = None;
+                task.state().create = create.without_last();
                 task.state().attempts += 1;
                 After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
             }
             Class::Throttled(retry_after) => {
-                task.state().create = None;
+                task.state().create = create.without_last();
                 self.pause_for(retry_after).await
             }
             Class::Conflict => {
-                task.state().create = None;
+                task.state().create = create.without_last();
                 self.reject(task, 409, None, PARKED_MS);
                 After::Wait(plan::millis(PARKED_MS))
             }
             Class::Absent(status) => {
-                task.state().create = None;
+                task.state().create = create.without_last();
                 self.reject(task, status, None, PARKED_MS);
                 After::Wait(plan::millis(PARKED_MS))
             }
             Class::Rejected(status, body) => {
-                task.state().create = None;
+                task.state().create = create.without_last();
                 let retry = if is_limit(body.as_ref()) { PARKED_MS } else { 0 };
                 self.reject(task, status, body.as_ref(), retry);
                 After::Plan
@@ -426,6 +437,35 @@ impl<W: World> Engine<W> {
             }
             (Some(Class::Applied(_)), Some(other)) | (Some(other), _) => self.unread(task, other).await,
             (None, _) => self.unread(task, Class::Unknown).await,
+        }
+    }
+
+    /// What was handed over comes down as an edit of the new task; what is there of it then is asked for again.
+    async fn handed_over(&self, task: &mut Task, is_details: bool, class: Class) -> After {
+        match class {
+            Class::Applied(body) => {
+                apply_sent(task, &Fields::new(), is_details, body);
+                After::Plan
+            }
+            Class::Conflict => {
+                task.state().need_get = true;
+                After::Plan
+            }
+            Class::Absent(_) => {
+                let now = self.world.now_ms();
+                count_gone(task.state(), now);
+                After::Plan
+            }
+            Class::Throttled(retry_after) => self.pause_for(retry_after).await,
+            Class::Rejected(status, body) => {
+                self.reject(task, status, body.as_ref(), PARKED_MS);
+                After::Plan
+            }
+            Class::NotSent | Class::Unknown => {
+                task.state().need_get = true;
+                task.state().attempts += 1;
+                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+            }
         }
     }
 

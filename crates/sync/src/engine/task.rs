@@ -364,6 +364,9 @@ impl Task {
         if id(before) == id(now) {
             return (None, None);
         }
+        let back = state.and_then(|state| state.planner_id.as_ref());
+        // A move that came to nothing: the old task is the task again.
+        let before = before.filter(|old| Some(&old.planner_id) != back);
         let left = before.map(|old| Unmapped { planner_id: old.planner_id.clone(), plan: old.plan.clone() });
         (id(now), left)
     }
@@ -390,7 +393,8 @@ impl Task {
             plan,
             etag: remote.etag.clone(),
             details_etag: remote.details_etag.clone(),
-            json: self.raw.clone(),
+            // Where a move came to nothing, it may be the other task's.
+            json: self.raw.clone().filter(|raw| plan::is_of(raw, state.planner_id.as_deref())),
         })
     }
 }

@@ -212,7 +212,7 @@ pub(super) fn merge_sides(
 }
 
 /// How long a task with labels waits for the names of its plan's categories.
-const NAMES_WAIT: Duration = Duration::from_secs(10);
+pub(super) const NAMES_WAIT: Duration = Duration::from_secs(10);
 
 /// Whether either side has labels, as far as that can be seen without their names.
 fn has_labels(here: &Here, remote: &Fields) -> bool {

@@ -199,7 +199,7 @@ fn is_agreed(state: &TaskState, field: Field, value: &Value) -> bool {
 }
 
 /// Writes a document from Planner's copy: an import, or a task whose deleter had not seen its last edit.
-pub(super) fn write_from_planner(
+fn write_from_planner(
     mut state: TaskState,
     snapshot: &Snapshot,
     context: &Context<'_>,

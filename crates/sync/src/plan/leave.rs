@@ -8,17 +8,20 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    Action, Context, FRESH_MS, GONE_APART_MS, Here, Step,
-    both::{effective, push_action},
-    conflict_event, create, gone, millis,
+    Action, Context, FRESH_MS as READ_MS, GONE_APART_MS, Here, Step,
+    both::{NAMES_WAIT, effective, push_action},
+    conflict_event, create, millis, names,
 };
 use crate::{
-    lens::{self, Field, Fields, Names, SyncStamp, Value, same},
-    merge::{Conflict, Loser, merge},
+    lens::{self, Field, Fields, Names, Value, same},
+    merge::{Conflict, Loser, Merged, merge},
     state::{Attempt, Leaving, Remote, TaskState},
-    world::{LocalWrite, Snapshot},
+    world::{Event, Snapshot},
 };
 
+/// How fresh the copy of the old task must be for its deletion, ms: an edit of its details need not move the ETag of
+/// the task, so nothing else guards that edit.
+const FRESH_MS: i64 = 2_000;
 /// Answers 404 or 403 apart from each other that prove that the old task is gone. No list tells of it.
 const ANSWERS: u32 = 3;
 
@@ -51,7 +54,7 @@ pub(super) fn before(
         return Some(finish(state.clone(), snapshot, Some(here), context));
     }
     // All of it goes over, so all of it must be known.
-    if context.now - state.full_at > FRESH_MS {
+    if context.now - state.full_at > READ_MS {
         return Some(Step::new(state.clone(), Action::Get { task: true, details: true }));
     }
     None
@@ -170,7 +173,12 @@ pub(super) fn finish(
     context: &Context<'_>,
 ) -> Step {
     let Some(leaving) = state.leaving.clone() else { return Step::new(state, Action::Finish) };
-    if here.is_none() && !state.created_with.is_empty() && state.remote.is_some() {
+    let bucket = state.remote.as_ref().and_then(|remote| remote.fields.get(&Field::Bucket)).cloned();
+    if let (None, Some(bucket)) = (here, bucket) {
+        // Planner's choice in the new plan is nobody's edit.
+        state.base.insert(Field::Bucket, bucket);
+    }
+    if here.is_none() && !state.created_with.is_empty() && state.remote.is_some() && state.gone.is_none() {
         return carry_over(state, context);
     }
     if leaving.answers >= ANSWERS {
@@ -178,7 +186,9 @@ pub(super) fn finish(
         return Step::new(state, Action::Wait(Duration::ZERO));
     }
     let fresh = context.now - leaving.read_at <= FRESH_MS;
-    let Some(seen) = leaving.seen.as_ref().filter(|_| fresh) else {
+    // Nothing but the deletion needs a fresh copy: whatever has to wait for its turn would never have one.
+    let seen = leaving.seen.clone().map(|seen| (changed(&leaving, &seen.fields), seen));
+    let Some((changed, seen)) = seen.filter(|(changed, _)| fresh || !changed.is_empty()) else {
         let since = context.now - leaving.last;
         let action = match leaving.answers > 0 && since < GONE_APART_MS {
             true => Action::Wait(millis(GONE_APART_MS - since)),
@@ -186,21 +196,32 @@ pub(super) fn finish(
         };
         return Step::new(state, action);
     };
-    let changed = changed(&leaving.base, &seen.fields);
     if changed.is_empty() {
-        let (planner_id, etag) = (leaving.planner_id, seen.etag.clone());
-        return Step::new(state, Action::DeleteLeft { planner_id, etag });
+        return Step::new(state, Action::DeleteLeft { planner_id: leaving.planner_id, etag: seen.etag });
     }
-    match here {
-        Some(here) => take_over(state, here, changed, context),
-        None => {
-            let mut step = gone::write_from_planner(state, snapshot, context, true);
-            if step.action == Action::Finish {
-                step.action = Action::Wait(Duration::ZERO);
-            }
-            step
-        }
+    if state.gone.is_some() {
+        return go_back(state, leaving, seen);
     }
+    hand_over(state, snapshot, changed, context)
+}
+
+/// The new task was deleted before everything had come over: whoever did that had not seen what people did to the old
+/// one, which is the task again from now on. What went over counts as agreed on, all that was done since does not.
+fn go_back(mut state: TaskState, leaving: Leaving, seen: Remote) -> Step {
+    let dead = state.planner_id.replace(leaving.planner_id);
+    (state.base, state.remote) = (leaving.base, Some(seen));
+    (state.leaving, state.gone) = (None, None);
+    (state.need_get, state.full_at) = (true, 0);
+    state.created_with.clear();
+    state.intents.clear();
+    // Categories are the old plan's again.
+    state.current.remove(&Field::Labels);
+    state.labels.clear();
+    let mut step = Step::new(state, Action::Wait(Duration::ZERO));
+    step.unmap = dead;
+    step.clear_absent = true;
+    step.events.push(Event::Restored);
+    step
 }
 
 /// Where there is no document, what the create could not carry comes from the state.
@@ -216,72 +237,86 @@ fn carry_over(mut state: TaskState, context: &Context<'_>) -> Step {
     }
 }
 
-/// What somebody did to the old task since it was copied.
-fn changed(base: &Fields, seen: &Fields) -> Fields {
-    let nothing = Value::Null;
+/// What somebody did to the old task since it was copied, and what is not dealt with yet.
+fn changed(leaving: &Leaving, seen: &Fields) -> Fields {
     seen.iter()
-        .filter(|(field, value)| !same(**field, value, base.get(*field).unwrap_or(&nothing)))
+        .filter(|(field, value)| !same(**field, value, leaving.last(**field)))
         .map(|(field, value)| (*field, value.clone()))
         .collect()
 }
 
-/// Takes people's last edits of the old task into the document, from where they go on to the new one.
-fn take_over(mut state: TaskState, here: &Here, changed: Fields, context: &Context<'_>) -> Step {
-    let stamp = here.document.sync_stamp();
-    let rev = stamp.as_ref().map(|stamp| stamp.rev.as_str());
+/// Makes people's last edits of the old task edits of the new one. They are nobody's values but theirs until they
+/// come down from there: an agent's stale write cannot put them away.
+fn hand_over(mut state: TaskState, snapshot: &Snapshot, changed: Fields, context: &Context<'_>) -> Step {
+    let Some(remote) = state.remote.clone() else { return Step::new(state, Action::Finish) };
+    let names = names(&state, snapshot, context, None);
+    let Some(leaving) = state.leaving.as_mut() else { return Step::new(state, Action::Finish) };
+    let (from, to) = (leaving.plan.clone(), plan_of(&remote.fields).cloned());
+    let named =
+        |plan: &Option<String>| plan.as_ref().is_some_and(|plan| context.plans.categories.contains_key(plan));
+    if changed.contains_key(&Field::Labels) && !(named(&from) && named(&to)) {
+        // Labels go over by their names.
+        return Step::new(state, Action::Wait(NAMES_WAIT));
+    }
     let mut events = Vec::new();
-    let mut target = Fields::new();
-    let mut old = Fields::new();
-    let leaving_plan = state.leaving.as_ref().and_then(|leaving| leaving.plan.clone());
-    if let Some(leaving) = &mut state.leaving {
-        old.clone_from(&leaving.base);
-        leaving.base.extend(changed.clone());
-    }
-    let (from, to) =
-        (leaving_plan.as_ref(), state.remote.as_ref().and_then(|remote| plan_of(&remote.fields)).cloned());
-    for (field, mut theirs) in changed {
-        let mut base = old.get(&field).cloned().unwrap_or(Value::Null);
-        if field == Field::Labels {
-            for value in [&mut theirs, &mut base] {
-                if let Value::Set(keys) = value {
-                    *keys = translated(keys, from, to.as_ref(), context).0;
-                }
+    let mut changes = Fields::new();
+    for (field, theirs) in changed {
+        let there = remote.fields.get(&field).cloned().unwrap_or(Value::Null);
+        let base = leaving.last(field).clone();
+        let merged = match (field, &base, &theirs) {
+            // A plan and its bucket are what the move is about, and a place is one in a bucket.
+            (Field::Plan | Field::Bucket | Field::Order, ..) => {
+                Merged { value: there.clone(), conflict: Some(lost(field, &there, &theirs)) }
             }
-        }
-        let local = effective(&state, field, here.projection.fields.get(&field), rev, context.now).value;
-        if matches!(field, Field::Plan | Field::Bucket) {
-            let lost = Conflict { field, kept: local, lost: theirs, loser: Loser::Remote };
-            events.push(conflict_event(&lost, &here.names));
-            continue;
-        }
-        let merged = merge(field, &base, &local, &theirs, false);
-        if let Some(conflict) = &merged.conflict {
-            state.remember_superseded(field, &conflict.lost, context.now);
-            events.push(conflict_event(conflict, &here.names));
-        }
-        if !same(field, &merged.value, &local) {
-            state.remember_superseded(field, &local, context.now);
-            state.remote_changed.insert(field, context.now);
-            target.insert(field, merged.value);
+            (Field::Labels, _, Value::Set(keys)) => {
+                let by_name = |keys: &BTreeSet<String>| translated(keys, from.as_ref(), to.as_ref(), context);
+                let (before, untold) =
+                    if let Value::Set(keys) = &base { by_name(keys) } else { Default::default() };
+                let (now, mut unknown) = by_name(keys);
+                unknown.retain(|label| !untold.contains(label));
+                if !unknown.is_empty() {
+                    events.push(Event::LeftOut {
+                        field: field.name(),
+                        code: "label_unknown",
+                        values: unknown,
+                    });
+                }
+                merge(field, &Value::Set(before), &there, &Value::Set(now), false)
+            }
+            _ => merge(field, &base, &there, &theirs, false),
+        };
+        let conflict = merged.conflict.filter(|_| field != Field::Order);
+        events.extend(conflict.map(|conflict| conflict_event(&conflict, &names)));
+        if same(field, &merged.value, &there) {
+            leaving.handed.insert(field, theirs);
+        } else {
+            changes.insert(field, merged.value);
         }
     }
-    let mut step = Step::new(state, Action::Wait(Duration::ZERO));
-    step.events = events;
-    if target.is_empty() {
+    if changes.is_empty() {
+        let mut step = Step::new(state, Action::Wait(Duration::ZERO));
+        step.events = events;
         return step;
     }
-    step.downloaded = target.keys().copied().collect();
-    step.state.current.extend(target.clone());
-    let mut whole = here.projection.fields.clone();
-    whole.extend(target);
-    let planner_id = step.state.planner_id.clone().unwrap_or_default();
-    let etag = step.state.remote.as_ref().map(|remote| remote.etag.clone()).unwrap_or_default();
-    let rendered = lens::render_with(&here.document, &whole, &here.names);
-    let shown = lens::project_with(&rendered, Some(&whole), &here.names)
-        .map(|shown| shown.fields)
-        .unwrap_or_default();
-    let document = rendered.with_stamp(&SyncStamp { rev: context.rev.clone(), planner_id, etag });
-    step.state.remember_view(&context.rev, &shown, context.now);
-    step.write = Some(LocalWrite { expected: Some(here.bytes.clone()), new: Some(document) });
+    if changes.keys().any(|field| field.is_details()) && remote.details_etag.is_none() {
+        state.need_details = true;
+        return Step::new(state, Action::Get { task: false, details: true });
+    }
+    let (task, details) = lens::planner::patch_bodies(&changes, &remote.fields);
+    let task = task.map(|body| (remote.etag.clone(), body));
+    let details = details.zip(remote.details_etag.clone()).map(|(body, etag)| (etag, body));
+    if task.is_none() && details.is_none() {
+        // Planner cannot hold it: there is nothing to hand over.
+        if let Some(leaving) = state.leaving.as_mut() {
+            leaving.handed.extend(changes);
+        }
+        return Step::new(state, Action::Wait(Duration::ZERO));
+    }
+    let mut step = Step::new(state, Action::HandOver { task, details });
+    step.events = events;
     step
+}
+
+fn lost(field: Field, kept: &Value, theirs: &Value) -> Conflict {
+    Conflict { field, kept: kept.clone(), lost: theirs.clone(), loser: Loser::Remote }
 }

@@ -27,13 +27,20 @@ const TITLE: u32 = 8;
 pub(super) enum Resolution {
     /// Go on with this step.
     Step(Box<Step>),
-    /// It made nothing, and the state no longer holds it: what was sent.
-    Nothing(Vec<Attempt>),
+    /// The task may be worked on, and the state no longer holds the create.
+    Nothing {
+        /// What was sent.
+        attempts: Vec<Attempt>,
+        /// It is proven to have made nothing. Otherwise it may only be sent again, or has to be remembered.
+        proven: bool,
+    },
 }
 
 /// Adopts the task that the open create made, or closes it, or waits.
 pub(super) fn resolve(state: &mut TaskState, snapshot: &Snapshot, context: &Context<'_>) -> Resolution {
-    let Some(create) = state.create.clone() else { return Resolution::Nothing(Vec::new()) };
+    let Some(create) = state.create.clone() else {
+        return Resolution::Nothing { attempts: Vec::new(), proven: true };
+    };
     if let Some(orphan) = &explained_by(&snapshot.id, &create, snapshot, context.now) {
         let planner_id = text(orphan, "id").unwrap_or_default().to_owned();
         state.create = None;
@@ -48,12 +55,13 @@ pub(super) fn resolve(state: &mut TaskState, snapshot: &Snapshot, context: &Cont
     // Sent again with the id of ours, it answers what the last send made.
     let there = matches!(snapshot.local, Local::Present { .. });
     let safe = create.external_id.is_some() && context.scenario.is_some() && there;
-    if safe || made_nothing(&create, snapshot, context.plans) {
+    let proven = made_nothing(&create, snapshot, context.plans);
+    if safe || proven {
         state.create = None;
-        let mut earlier = create.attempts();
-        let excess = (earlier.len() + 1).saturating_sub(ATTEMPTS);
-        earlier.drain(..excess);
-        return Resolution::Nothing(earlier);
+        let mut attempts = create.attempts();
+        let excess = (attempts.len() + 1).saturating_sub(ATTEMPTS);
+        attempts.drain(..excess);
+        return Resolution::Nothing { attempts, proven };
     }
     let mut step = Step::new(state.clone(), Action::Wait(LOOK));
     if !create.unresolved {
@@ -67,6 +75,24 @@ pub(super) fn resolve(state: &mut TaskState, snapshot: &Snapshot, context: &Cont
         });
     }
     Resolution::Step(Box::new(step))
+}
+
+/// Goes on with a create that was not sent again and is not proven to have made nothing: its task may appear yet.
+pub(super) fn keep_open(mut step: Step, snapshot: &Snapshot) -> Step {
+    let was_mapped = snapshot.state.planner_id.is_some();
+    if step.state.create.is_some() || (step.state.planner_id.is_some() && !was_mapped) {
+        return step;
+    }
+    if step.forget && was_mapped {
+        return Step::new(snapshot.state.clone(), Action::Wait(LOOK));
+    }
+    if !step.forget {
+        step.state.create.clone_from(&snapshot.state.create);
+        if step.action == Action::Finish {
+            step.action = Action::Wait(LOOK);
+        }
+    }
+    step
 }
 
 /// Every synced plan was listed twice since what was sent must have arrived, and no list held a task that may be it.

@@ -172,7 +172,7 @@ impl Step<'_> {
         assert!(fenced, "{id}: an old fence was taken: {result:?}");
         let maps = commit.remote.as_ref().filter(|remote| remote.newly_mapped);
         let owner = maps.and_then(|remote| self.before.text(&keys::sync_rmap(&remote.planner_id)));
-        let elsewhere = owner.is_some_and(|owner| owner != id);
+        let elsewhere = owner.is_some_and(|owner| owner != id && owner.strip_prefix('~') != Some(id));
         assert_eq!(
             result == CommitResult::MappedElsewhere,
             elsewhere,

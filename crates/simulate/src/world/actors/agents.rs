@@ -218,6 +218,7 @@ fn write(sim: &mut Sim, id: &str, read: &Json, doc: Json, expires: Option<i64>) 
         let of = |json: Option<&Json>| values(json, field.documents);
         let mut in_planner = values(task.as_ref(), &[field.planner]);
         in_planner.extend(values(details.as_ref(), &[field.planner]));
+        in_planner.extend(sim.actors.moved_values(&sim.planner, id, field.planner));
         let named = field.documents.iter().any(|name| doc.get(name).is_some());
         let write =
             Write { read: of(Some(read)), wrote: of(Some(&doc)), replaced: of(before.as_ref()), stamped };

@@ -5,11 +5,16 @@ mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use annika_sync::world::{Commit, LocalWrite, Next};
+use annika_sync::{
+    lens::{self, Field, Value},
+    state::TaskState,
+    world::{Commit, LocalWrite, Next},
+};
 use serde_json::{Map, Value as Json};
 
 use super::{
     oracle::Oracle,
+    planner::Planner,
     sim::{START, Shared, Sim},
     wire::PLANS,
 };
@@ -54,6 +59,8 @@ pub struct Actors {
     pub late_twins: BTreeSet<String>,
     /// The details of a task as the engine last read them, and when, ms.
     pub details_read: BTreeMap<String, (i64, Json)>,
+    /// Lineages of creates that took each other's tasks that way (the stated limit of creates without an id of ours).
+    pub guessed: BTreeSet<String>,
     /// Documents that were deleted, as agents may still have them.
     graves: Vec<(String, Json)>,
 }
@@ -172,6 +179,20 @@ impl Actors {
         live.any(|id| id != planner_id && self.lineages.get(id) == of)
     }
 
+    /// What all tasks in Planner say that the document is or was: one that is being moved is there twice.
+    pub fn moved_values(&self, planner: &Planner, id: &str, name: &str) -> BTreeSet<String> {
+        let of = self.of_document(id);
+        let own = planner.tasks.keys().filter(|id| self.lineages.get(*id) == Some(&of));
+        own.flat_map(|id| {
+            let (task, details) = (planner.get(id), planner.details(id));
+            values(task.as_ref(), &[name])
+                .into_iter()
+                .chain(values(details.as_ref(), &[name]))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
     /// Whether a person deleted the task: perhaps the new one of a task that was being moved.
     pub fn person_deleted(&self, planner_id: &str) -> bool {
         self.lineages.get(planner_id).is_some_and(|of| self.by_people.contains(of))
@@ -197,6 +218,15 @@ impl Actors {
 
     /// A document that the engine deletes was deleted by a person, or by an agent before another put it back.
     pub fn after_commit(&mut self, commit: &Commit) -> Option<String> {
+        if let Some(remote) = commit.remote.as_ref().filter(|remote| remote.newly_mapped)
+            && self.renamed.contains(&remote.planner_id)
+        {
+            let made_by = self.lineages.get(&remote.planner_id).cloned().unwrap_or_default();
+            let owner = self.of_document(&commit.id);
+            if made_by != owner {
+                self.guessed.extend([made_by, owner]);
+            }
+        }
         let Some(LocalWrite { new: None, expected }) = &commit.write else { return None };
         let lineage = self.of_document(&commit.id);
         self.bury(&commit.id, expected.as_deref());
@@ -233,7 +263,33 @@ fn agree(sim: &Sim, id: &str, planner_id: &str) -> bool {
     let state = sim.store.state(id);
     let there = sim.store.document(id, sim.now).is_some_and(|stored| stored.expires_at.is_none());
     super::checks::same(sim, id, planner_id, &mut wrong);
-    there && !state.expires && wrong.is_empty()
+    there && !state.expires && wrong.is_empty() && knows_persons(sim, &state, planner_id)
+}
+
+/// Whether the engine knows what people wrote last. Where an agent and a person have set the same value on their own
+/// (both took the same one off, a moment ago), both sides agree by chance: nobody has seen the other's edit.
+fn knows_persons(sim: &Sim, state: &TaskState, planner_id: &str) -> bool {
+    let (task, details) = (sim.planner.get(planner_id), sim.planner.details(planner_id));
+    let there = lens::planner::fields(&task.unwrap_or_default(), details.as_ref());
+    let by_persons = sim.planner.written_by_persons(planner_id);
+    let known = |field: Field, value: &Value| {
+        let base = state.base.get(&field).unwrap_or(&Value::Null);
+        lens::same(field, base, value) || state.intents.iter().any(|sent| sent.value == *value)
+    };
+    let followed = [
+        ("title", Field::Title),
+        ("percentComplete", Field::Percent),
+        ("dueDateTime", Field::Due),
+        ("bucketId", Field::Bucket),
+        ("planId", Field::Plan),
+        ("assignments", Field::Assignees),
+        ("description", Field::Description),
+        ("checklist", Field::Checklist),
+    ];
+    followed
+        .into_iter()
+        .filter(|(name, _)| by_persons.contains(name))
+        .all(|(_, field)| known(field, there.get(&field).unwrap_or(&Value::Null)))
 }
 
 fn members(json: &Json, name: &str) -> Map<String, Json> {

@@ -305,6 +305,16 @@ impl Bench {
                     _ => (leaving.answers, leaving.last) = (leaving.answers + 1, now),
                 }
             }
+            Action::HandOver { task, details } => {
+                // What was refused is asked for again, after a look at what is there.
+                let (id, now) = (self.planner_id(), self.now);
+                let task = task.iter().map(|(etag, body)| self.planner.patch(&id, etag, body, now));
+                self.graph_writes += task.filter(Result::is_ok).count() as u32;
+                let details =
+                    details.iter().map(|(etag, body)| self.planner.patch_details(&id, etag, body, now));
+                self.graph_writes += details.filter(Result::is_ok).count() as u32;
+                self.state.need_get = true;
+            }
             Action::DeleteLeft { planner_id, etag } => {
                 self.graph_writes += 1;
                 match self.planner.delete(planner_id, etag, self.now) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use annika_simulate::world::planner::By;
 use annika_sync::{
     lens::Categories,
     plan::Action,
@@ -172,4 +173,181 @@ fn what_a_person_made_of_an_earlier_send_does_not_silence_a_later_one() {
     bench.settle();
     assert_eq!((bench.planner_id(), &bench.task()["bucketId"]), (id, &json!("theirs")));
     assert_eq!(bench.conflicts(), [("bucket", json!("ours"), "agent")]);
+}
+
+/// The steps up to the point where the new task is mapped and the old one is still there.
+fn moved() -> Bench {
+    let mut bench = usual();
+    bench.agent(&[("plan_id", json!(OTHER))]);
+    for _ in 0..6 {
+        let step = bench.step();
+        bench.perform(&step.action);
+        if bench.state.leaving.is_some() {
+            return bench;
+        }
+    }
+    panic!("it was not moved: {:?}", bench.state);
+}
+
+#[test]
+fn what_people_do_to_the_old_task_meanwhile_goes_over() {
+    let mut bench = moved();
+    let old = bench.state.leaving.clone().expect("leaving").planner_id;
+    bench.planner.edit(&old, &json!({"title": "theirs"}), bench.now);
+    bench.planner.edit_details(&old, &json!({"description": "longer"}), bench.now);
+    bench.settle();
+    assert_eq!(bench.planner.get(&old), None);
+    assert_eq!(
+        (&bench.task()["title"], &bench.details()["description"]),
+        (&json!("theirs"), &json!("longer"))
+    );
+    assert!(bench.differences().is_empty());
+}
+
+#[test]
+fn an_edit_of_the_old_task_after_it_was_read_stops_its_deletion() {
+    let mut bench = moved();
+    let old = bench.state.leaving.clone().expect("leaving").planner_id;
+    for _ in 0..10 {
+        let step = bench.step();
+        if matches!(step.action, Action::DeleteLeft { .. }) {
+            bench.planner.edit(&old, &json!({"title": "at the last moment"}), bench.now);
+            bench.perform(&step.action);
+            break;
+        }
+        bench.perform(&step.action);
+    }
+    assert!(bench.planner.get(&old).is_some(), "its ETag has moved");
+    bench.settle();
+    assert_eq!((bench.planner.get(&old), &bench.task()["title"]), (None, &json!("at the last moment")));
+}
+
+#[test]
+fn a_document_that_is_deleted_in_the_middle_of_a_move_leaves_nothing_behind() {
+    let mut bench = moved();
+    let old = bench.state.leaving.clone().expect("leaving").planner_id;
+    let new = bench.planner_id();
+    bench.delete();
+    bench.settle();
+    assert_eq!((bench.planner.get(&old), bench.planner.get(&new)), (None, None));
+}
+
+#[test]
+fn a_move_to_a_plan_that_is_not_synced_is_told_and_does_not_happen() {
+    let mut bench = Bench::usual();
+    bench.agent(&[("plan_id", json!("plan-z"))]);
+    bench.settle();
+    assert_eq!(bench.failures(), ["plan_not_synced"]);
+    assert_eq!(bench.conflicts(), [("plan", json!("plan-z"), "agent")]);
+    assert_eq!((bench.document()["plan_id"].as_str(), bench.planner_id().as_str()), (Some(PLAN), "PT0001"));
+    assert_eq!(bench.creates, 0);
+}
+
+#[test]
+fn a_persons_move_is_no_agents_move() {
+    let mut bench = usual();
+    bench.person(json!({"planId": OTHER}));
+    bench.settle();
+    assert_eq!((bench.document()["plan_id"].as_str(), bench.planner_id().as_str()), (Some(OTHER), "PT0001"));
+    assert_eq!((bench.creates, bench.graph_writes), (0, 0));
+}
+
+#[test]
+fn a_text_that_the_create_could_not_carry_is_no_edit_that_beats_a_deletion_however_late() {
+    let mut bench = Bench::new("agent-task-1");
+    bench.set(json!({"title": "first", "description": "text"}));
+    bench.step();
+    let orphan = bench.planner.create(&json!({"title": "first", "planId": PLAN}), By::App, bench.now + 100);
+    bench.orphans = vec![orphan];
+    let step = bench.step();
+    bench.perform(&step.action);
+    bench.person_deletes();
+    // Far longer than the outcome of a write stays unknown.
+    bench.now += 3_600_000;
+    bench.settle();
+    assert!(bench.forgotten && bench.doc.is_none(), "it is not made again: {:?}", bench.state);
+}
+
+#[test]
+fn a_create_with_an_id_of_ours_is_sent_again_at_once_and_finds_the_first_ones_task() {
+    let mut bench = Bench::new("agent-task-1");
+    bench.scenario = Some("org.example.annika".into());
+    bench.set(json!({"title": "first"}));
+    let Action::Create { body } = bench.step().action else { panic!("{:?}", bench.state) };
+    assert_eq!(body["creationSource"]["externalObjectId"], "agent-task-1");
+    let made = bench.planner.create(&body, By::App, bench.now + 100);
+    bench.agent(&[("title", json!("newer"))]);
+    let Action::Create { body } = bench.step().action else { panic!("{:?}", bench.state) };
+    let answer = bench.planner.create(&body, By::App, bench.now + 200);
+    assert_eq!(answer["id"], made["id"], "Planner holds it once");
+    bench.orphans = vec![answer];
+    bench.settle();
+    assert_eq!(bench.task()["title"], "newer", "the edit of the meantime is pushed");
+    assert!(bench.conflicts().is_empty());
+}
+
+/// Seed 714: whoever deleted the new task had not seen what was done to the old one.
+#[test]
+fn an_edit_of_the_old_task_outlives_a_deletion_of_the_new_one() {
+    for with_document in [true, false] {
+        let mut bench = moved();
+        let old = bench.state.leaving.clone().expect("leaving").planner_id;
+        bench.planner.edit(&old, &json!({"title": "theirs"}), bench.now);
+        bench.person_deletes();
+        if !with_document {
+            bench.delete();
+        }
+        for _ in 0..12 {
+            bench.settle();
+            bench.now += 20_000;
+            bench.poll();
+        }
+        let made = bench.planner.tasks.len();
+        assert_eq!((made, &bench.task()["title"]), (1, &json!("theirs")), "{with_document}");
+        assert_eq!(bench.document()["title"], "theirs", "{with_document}");
+        assert!(bench.differences().is_empty() && bench.state.leaving.is_none());
+    }
+}
+
+/// Seed 704: what has to wait for its turn is never fresh.
+#[test]
+fn an_edit_of_the_old_task_goes_over_however_long_ago_it_was_read() {
+    let mut bench = moved();
+    let old = bench.state.leaving.clone().expect("leaving").planner_id;
+    bench.planner.edit(&old, &json!({"title": "theirs"}), bench.now);
+    loop {
+        let step = bench.step();
+        bench.perform(&step.action);
+        if matches!(step.action, Action::GetLeft { .. }) {
+            break;
+        }
+    }
+    bench.now += 60_000;
+    let step = bench.step();
+    assert!(matches!(step.action, Action::HandOver { .. }), "{:?}", step.action);
+    bench.perform(&step.action);
+    bench.settle();
+    arrived(&bench, &old);
+    assert_eq!(bench.document()["title"], "theirs");
+}
+
+/// Seed 1456: with an id of ours a create need not be waited for; it may have been done all the same.
+#[test]
+fn a_move_that_an_agent_takes_back_stays_open_until_it_is_proven_undone() {
+    let mut bench = usual();
+    bench.scenario = Some("org.example.annika".into());
+    let made = sent(&mut bench);
+    bench.agent(&[("plan_id", PLAN.into())]);
+    for _ in 0..5 {
+        let step = bench.step();
+        bench.perform(&step.action);
+        bench.now += 10_000;
+    }
+    assert!(bench.state.create.is_some(), "it was sent, and may have been done");
+    assert_eq!(bench.creates, 1);
+    // A list shows what it made.
+    bench.orphans = vec![made];
+    bench.settle();
+    assert_eq!(bench.planner.tasks.len(), 1, "{:?}", bench.planner.tasks.keys());
+    assert_eq!((&bench.task()["planId"], &bench.document()["plan_id"]), (&json!(PLAN), &json!(PLAN)));
 }
