@@ -167,6 +167,9 @@ private {
     SYNC_STATE sync_state(annika_id) = "annika:sync:state:{annika_id}",
         Hash Fields, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
         "What was last agreed about a task, its lease, and the writes of unknown outcome.";
+    SYNC_CHILDREN sync_children(annika_id) = "annika:sync:children:{annika_id}",
+        Set Text, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
+        "The tasks whose documents are checklist items of this one.";
     SYNC_DUE sync_due() = "annika:sync:due",
         SortedSet Text, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
         "Tasks that wait, by the time in ms at which they may be worked on.";

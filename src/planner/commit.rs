@@ -197,6 +197,15 @@ fn commands(commit: &Commit, text: &[u8], now: i64) -> Commands {
         .map(|remote| remote.planner_id.as_str())
         .or_else(|| commit.unmap.as_ref().map(|unmapped| unmapped.planner_id.as_str()))
         .or_else(|| commit.state.as_ref().and_then(|state| state.planner_id.as_deref()));
+    if let Some(left) = &commit.left_parent {
+        commands.add(&[&"SREM", &keys::sync_children(left), &id]);
+    }
+    if let Some(child) = commit.state.as_ref().and_then(|state| state.child.as_ref()) {
+        commands.add(&[&"SADD", &keys::sync_children(&child.parent), &id]);
+    }
+    for other in &commit.marks {
+        commands.add(&[&"mark", &keys::sync_state(other), &other, &pending_entry(other)]);
+    }
     for found in &commit.found_users {
         remember_user(&mut commands, found);
     }

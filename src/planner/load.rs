@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use annika_sync::{
+    lens::{self, Document},
     state::TaskState,
-    world::{Direction, GuardNote, Inheritance, Local, Notes, OpenCreate, Snapshot},
+    world::{Direction, GuardNote, Inheritance, Local, Notes, OpenCreate, Parent, Snapshot},
 };
 use redis::Value;
 
@@ -17,8 +18,10 @@ use crate::{
 
 /// What `PTTL` answers where there is no key.
 const NO_KEY: i64 = -2;
+/// What every member that names a parent has in its own name.
+const PARENT: &[u8] = b"parent";
 /// Commands for each task in the first round trip.
-const READS: usize = 3;
+const READS: usize = 4;
 
 /// The snapshots of `ids`. A task whose state cannot be read is told and left out: it stops no other.
 pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snapshot>, StoreError> {
@@ -31,6 +34,7 @@ pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snaps
         state.arg(&["record", "hint", "del", "miss", "absent", "recheck", "seen_etag", "retry", "guard"]);
         state.arg(&["heir", "marked_at", "aged"]);
         commands.push(state);
+        commands.push(command("SMEMBERS", &keys::sync_children(id)));
     }
     let mut replies = store.pipeline(&commands).await.into_iter();
     let missing = || Err(StoreError::other("a reply is missing"));
@@ -41,12 +45,16 @@ pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snaps
         let document = replies.next().unwrap_or_else(missing);
         let ttl = replies.next().unwrap_or_else(missing);
         let state = replies.next().unwrap_or_else(missing);
+        let children = replies.next().unwrap_or_else(missing);
         let local = local(store, id, document, ttl?).await?;
         match state {
             Err(error) if error.kind == StoreErrorKind::WrongType => unreadable(id, "another type"),
             Err(error) => return Err(error),
             Ok(state) => match snapshot(id, local, state, now) {
-                Ok(snapshot) => snapshots.push(snapshot),
+                Ok(mut snapshot) => {
+                    snapshot.children = read(children?)?;
+                    snapshots.push(snapshot);
+                }
                 Err(error) => unreadable(id, &error.message),
             },
         }
@@ -154,6 +162,8 @@ fn snapshot(id: &str, local: Local, state: Value, now: i64) -> Result<Snapshot, 
         open_creates: Vec::new(),
         users: BTreeMap::new(),
         users_unanswered: false,
+        children: Vec::new(),
+        parent: None,
     })
 }
 
@@ -164,6 +174,8 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
         Owner(String),
         User(String),
         Tomb,
+        /// Three replies: document, time to live, state.
+        Parent(String),
     }
     let mut commands = Vec::new();
     let mut wants = Vec::new();
@@ -192,6 +204,16 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
             wants.push((index, Want::User(name)));
         }
     }
+    for (index, snapshot) in snapshots.iter().enumerate() {
+        if let Some(parent) = parent_of(snapshot) {
+            commands.push(tasks::bounded_get(&keys::task(&parent)));
+            commands.push(command("PTTL", &keys::task(&parent)));
+            let mut state = command("HMGET", &keys::sync_state(&parent));
+            commands.push(state.arg("record").arg("aged").clone());
+            wants.push((index, Want::Parent(parent)));
+        }
+    }
+    // These two are taken off the end.
     let open = snapshots.iter().any(|snapshot| snapshot.state.create.is_some());
     if open {
         commands.push(command("HGETALL", keys::sync_orphans()));
@@ -211,7 +233,10 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
             snapshot.open_creates.clone_from(&creates);
         }
     }
-    for ((index, want), reply) in wants.into_iter().zip(replies) {
+    let mut replies = replies.into_iter();
+    let mut next = || replies.next().unwrap_or_else(|| Err(StoreError::other("a reply is missing")));
+    for (index, want) in wants {
+        let reply = next();
         let Some(snapshot) = snapshots.get_mut(index) else { continue };
         match want {
             Want::Observed => {
@@ -224,6 +249,20 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
                 }
             }
             Want::Tomb => snapshot.tomb = read(reply?)?,
+            Want::Parent(id) => {
+                let (ttl, record) = (next(), next());
+                let local = local(store, &id, reply, ttl?).await?;
+                let (record, aged): (Option<Vec<u8>>, Option<String>) = read(record?)?;
+                let state = record.map(|record| serde_json::from_slice::<TaskState>(&record)).transpose();
+                match state {
+                    Ok(state) => {
+                        let mut state = state.unwrap_or_default();
+                        state.expires |= aged.is_some() && local == Local::Missing;
+                        snapshot.parent = Some(Parent { id, local, state });
+                    }
+                    Err(error) => unreadable(&id, &error.to_string()),
+                }
+            }
             Want::Owner(planner_id) => {
                 let owner: Option<String> = read(reply?)?;
                 snapshot.stamp_owner = owner.filter(|owner| *owner != snapshot.id);
@@ -239,14 +278,26 @@ async fn complete(store: &Store, snapshots: &mut [Snapshot]) -> Result<(), Store
 /// The stamp of a document that names a Planner task.
 fn stamped_rev(snapshot: &Snapshot) -> Option<String> {
     let Local::Present { bytes, .. } = &snapshot.local else { return None };
-    let stamp = annika_sync::lens::Document::parse(bytes).ok()?.sync_stamp()?;
+    let stamp = Document::parse(bytes).ok()?.sync_stamp()?;
     (!stamp.planner_id.is_empty()).then_some(stamp.rev)
+}
+
+/// The task of which a document is, or wants to be, an item.
+fn parent_of(snapshot: &Snapshot) -> Option<String> {
+    if let Some(child) = &snapshot.state.child {
+        return Some(child.parent.clone());
+    }
+    let Local::Present { bytes, .. } = &snapshot.local else { return None };
+    // Few documents name a parent: the others are not read twice for this.
+    let may_name = bytes.windows(PARENT.len()).any(|window| window == PARENT);
+    let document = may_name.then(|| Document::parse(bytes).ok()).flatten()?;
+    lens::named_parent(&document, &snapshot.id)
 }
 
 /// The Planner id that an unmapped document claims to have.
 fn claimed_id(snapshot: &Snapshot) -> Option<String> {
     let Local::Present { bytes, .. } = &snapshot.local else { return None };
-    let stamp = annika_sync::lens::Document::parse(bytes).ok()?.sync_stamp();
+    let stamp = Document::parse(bytes).ok()?.sync_stamp();
     let stamped = stamp.map(|stamp| stamp.planner_id).filter(|id| !id.is_empty());
     stamped.or_else(|| snapshot.id.strip_prefix("planner-").map(str::to_owned))
 }

@@ -10,6 +10,7 @@ use std::{
 
 use annika_sync::{
     engine::EPOCH_CHANGED,
+    lens::Document,
     world::{
         Bequest, CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest,
         GuardQuestion, KnownPlan, Observation, OpenCreate, Pace, PlanList, PlanSchedule, Plans, Quota,
@@ -31,7 +32,7 @@ use crate::{
     graph::GraphClient,
     keys,
     store::{ScriptCall, Store, StoreError, StoreErrorKind},
-    tasks::pending_entry,
+    tasks::{self, pending_entry},
 };
 
 /// Name of the engine's lease.
@@ -417,6 +418,12 @@ impl World for PlannerWorld {
 
     async fn commit(&self, commits: Vec<Commit>) -> Stored<Vec<CommitResult>> {
         self.commit_all(&commits).await.map_err(failed)
+    }
+
+    async fn replace(&self, id: &str, expected: &[u8], document: &Document) -> Stored<bool> {
+        let written = tasks::replace_exactly(&self.store, id, expected, document).await.map_err(failed)?;
+        self.wake();
+        Ok(written)
     }
 
     async fn sweep_page(&self, cursor: Option<String>) -> Stored<SweepPage> {

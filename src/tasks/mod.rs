@@ -24,6 +24,7 @@ pub use index::index_entries;
 pub use list::{Filter, LARGEST_PAGE, Page, USUAL_PAGE};
 pub use read::Mapping;
 pub(crate) use read::{bounded_get, texts};
+pub(crate) use write::replace_exactly;
 use write::{Answer, Expectation, Written};
 pub use write::{WRITE, pending_entry};
 

@@ -58,6 +58,18 @@ pub(super) async fn put(
     run(store, "put", id, expectation, &document.bytes(), &wanted, answer).await
 }
 
+/// Puts a document in the place of exactly these bytes, with a mark and the messages of an agent's write. Says whether
+/// they were there.
+pub(crate) async fn replace_exactly(
+    store: &Store,
+    id: &str,
+    expected: &[u8],
+    document: &Document,
+) -> Result<bool, StoreError> {
+    let written = put(store, id, document, Expectation::Exact(expected), None).await?;
+    Ok(matches!(written, Written::Updated))
+}
+
 /// Deletes; `last_text` goes into the messages and must be JSON.
 pub(super) async fn delete(
     store: &Store,

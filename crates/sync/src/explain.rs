@@ -243,6 +243,13 @@ fn next(snapshot: &Snapshot, step: &Step) -> Next {
             why.push(reads(snapshot, step, *task, *details));
             "read"
         }
+        Action::WriteParent { .. } => {
+            why.push(
+                "The document is a checklist item of its parent, whose document is brought up to it."
+                    .to_owned(),
+            );
+            "write_parent"
+        }
         Action::FindUsers { names } => {
             why.push(format!(
                 "{} of the people in the document are looked up in the directory by their names first.",

@@ -1,6 +1,7 @@
 //! `plan`: from a task's three versions to the next step. Pure; the rules are those of sync.md §1.3.5.
 
 mod both;
+mod child;
 mod create;
 mod gone;
 mod leave;
@@ -68,6 +69,13 @@ pub enum Action {
         /// Their names as the document writes them.
         names: Vec<String>,
     },
+    /// Write the parent's document, in which this one's item stands.
+    WriteParent {
+        /// The bytes that must be there.
+        expected: Vec<u8>,
+        /// What is there afterwards.
+        document: Document,
+    },
     /// Create the task.
     Create {
         /// The body of the POST.
@@ -128,6 +136,10 @@ pub struct Step {
     pub write: Option<LocalWrite>,
     /// Planner id whose mapping ends.
     pub unmap: Option<String>,
+    /// The document is no longer an item of the parent that the claim began with.
+    pub left_parent: bool,
+    /// The documents that are items of this task become due.
+    pub tells_children: bool,
     /// Missed sweeps and delete events are settled.
     pub clear_missed: bool,
     /// Absent lists are settled.
@@ -153,6 +165,8 @@ impl Step {
             forget: false,
             write: None,
             unmap: None,
+            left_parent: false,
+            tells_children: false,
             clear_missed: false,
             clear_absent: false,
             events: Vec::new(),
@@ -308,12 +322,27 @@ fn go_on(
             Some(lookup) => Step::new(state, lookup),
             None => {
                 let mut step = both::merge_sides(state, snapshot, &here, earlier, context);
+                if matches!(step.action, Action::Finish) {
+                    tell_children(&mut step, snapshot, &here);
+                }
                 if snapshot.users_unanswered && matches!(step.action, Action::Finish) {
                     step.action = Action::Wait(DIRECTORY_WAIT);
                 }
                 step
             }
         },
+    }
+}
+
+/// The documents that are items of this task hear of its document as it is now, once.
+fn tell_children(step: &mut Step, snapshot: &Snapshot, here: &Here) {
+    let now = match step.write.as_ref().and_then(|write| write.new.as_ref()) {
+        Some(written) => digest(&written.bytes()),
+        None => here.digest.clone(),
+    };
+    if !snapshot.children.is_empty() && step.state.children_told.as_ref() != Some(&now) {
+        step.state.children_told = Some(now);
+        step.tells_children = true;
     }
 }
 

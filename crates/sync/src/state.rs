@@ -111,6 +111,15 @@ pub struct TaskState {
     /// Conflict answers (409, 412) in a row.
     #[serde(skip_serializing_if = "is_zero")]
     pub conflicts: u32,
+    /// The document is a checklist item of another task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child: Option<Child>,
+    /// Checklist items that a person took off Planner's list, by key, and when, ms.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed_items: BTreeMap<String, i64>,
+    /// Digest of the document of which its children were told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub children_told: Option<String>,
     /// How the document calls the categories that it had, folded: a person may rename one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -142,6 +151,18 @@ pub struct Remote {
     pub details_etag: Option<String>,
     /// Its values.
     pub fields: Fields,
+}
+
+/// Which checklist item a document is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Annika's id of the task that has the item.
+    pub parent: String,
+    /// The item's key.
+    pub key: String,
+    /// When a person took the item off Planner's list, and an unseen edit of the document put it there again, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put_back: Option<i64>,
 }
 
 /// What a document of ours held, by fingerprint.

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use crate::lens::{Categories, DayTime};
+use crate::lens::{Categories, DayTime, Document};
 
 use crate::gauges::{Histogram, Lists, Traffic};
 use crate::state::Attempt;
@@ -245,6 +245,15 @@ pub trait World: Send + Sync {
     fn load(&self, ids: &[String]) -> impl Future<Output = Stored<Vec<Snapshot>>> + Send;
     /// Stores steps; each is atomic, they are independent.
     fn commit(&self, commits: Vec<Commit>) -> impl Future<Output = Stored<Vec<CommitResult>>> + Send;
+
+    /// Writes the document of another task than the claimed one, as an agent would: if it still is what is expected,
+    /// and with a mark. Says whether it was.
+    fn replace(
+        &self,
+        id: &str,
+        expected: &[u8],
+        document: &Document,
+    ) -> impl Future<Output = Stored<bool>> + Send;
 
     /// Compares one page of known tasks with their documents.
     fn sweep_page(&self, cursor: Option<String>) -> impl Future<Output = Stored<SweepPage>> + Send;

@@ -25,7 +25,8 @@
 --     17 maps                 1: the step holds only if the Planner task is nobody else's; '' = do not look
 --     18.. commands           each as its length and that many words, run in order; one that begins with `if-own`,
 --                             a map's key and a number skips that many where the map names another task (`~` and
---                             an id: the Planner task that this one was before it was moved)
+--                             an id: the Planner task that this one was before it was moved); `mark`, the state key,
+--                             the id and the pending entry of another task make that one due
 -- Reply stored | again (stored, and due again because a mark came)
 --       | changed | elsewhere (the Planner task is another's) | lost (nothing is stored)
 local id, state = ARGV[1], KEYS[1]
@@ -108,6 +109,8 @@ while ARGV[at] do
   elseif words[1] == 'if-own' then
     local owner = redis.call('GET', words[2])
     skip = (owner and owner ~= id and owner ~= '~' .. id) and tonumber(words[3]) or 0
+  elseif words[1] == 'mark' then
+    mark(words[2], KEYS[2], KEYS[3], words[3], words[4], now_ms(), 0)
   else
     redis.call(unpack(words))
   end

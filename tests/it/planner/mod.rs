@@ -1,6 +1,7 @@
 //! Contracts of the planner's scripts: `PlannerWorld` over a real Redis, looked at through a second connection.
 
 mod aging;
+mod children;
 mod claims;
 mod commit;
 mod contracts;
@@ -172,6 +173,8 @@ pub fn done(claim: &Claim) -> Commit {
         announce: None,
         expect_absent: false,
         tomb: None,
+        left_parent: None,
+        marks: Vec::new(),
         found_users: Vec::new(),
         last_copy: None,
         bequeathed: false,

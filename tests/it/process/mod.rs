@@ -1,5 +1,6 @@
 //! The real binary under the Functions-host emulator, with a Redis and the simulators of its own.
 
+mod children;
 mod documents;
 mod failover;
 mod fields;

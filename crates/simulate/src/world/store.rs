@@ -6,14 +6,14 @@ use std::{
 };
 
 use annika_sync::{
-    lens::Document,
+    lens::{Document, named_parent},
     mutants::{Mutant, removed},
     plan::ABSENT,
     state::{TaskState, digest},
     world::{
         Bequest, CLAIMS_LOST, Claim, Claimed, Commit, CommitResult, DEBOUNCE, Direction, Event, GuardNote,
-        GuardQuestion, Inheritance, KnownPlan, Local, Next, Notes, OpenCreate, Pace, PlanSchedule, Quota,
-        Reclaimed, SUSPECTED, SeenDetails, Snapshot, SweepPage,
+        GuardQuestion, Inheritance, KnownPlan, Local, Next, Notes, OpenCreate, Pace, Parent, PlanSchedule,
+        Quota, Reclaimed, SUSPECTED, SeenDetails, Snapshot, SweepPage,
     },
 };
 use serde_json::Value as Json;
@@ -76,6 +76,8 @@ pub struct Store {
     pub creates: BTreeMap<String, OpenCreate>,
     pub held: BTreeMap<String, Held>,
     details_etags: BTreeMap<String, String>,
+    /// Documents that are items of a task, by that task.
+    children: BTreeMap<String, BTreeSet<String>>,
     /// What the directory said, by folded name.
     users: BTreeMap<String, Option<String>>,
     pub epoch: Option<String>,
@@ -314,11 +316,14 @@ impl Store {
             open_creates: Vec::new(),
             users: self.users.clone(),
             users_unanswered: false,
+            children: self.children.get(id).into_iter().flatten().cloned().collect(),
+            parent: None,
         }
     }
 
     /// The second round trip of a load.
     pub fn complete(&self, snapshot: &mut Snapshot, now: i64) {
+        snapshot.parent = self.parent_of(snapshot, now);
         if let Some(planner_id) = &snapshot.state.planner_id {
             let known = snapshot.state.remote.as_ref().map(|remote| remote.etag.as_str());
             let gone = matches!(snapshot.local, Local::Missing) || snapshot.state.gone.is_some();
@@ -439,6 +444,8 @@ impl Store {
         }
         task.failed = commit.state.as_ref().and_then(failed);
         self.put_create(commit);
+        self.put_child(commit);
+        commit.marks.iter().for_each(|other| self.mark(other, 0, now));
         self.put_maps(commit, now);
         self.events.extend(commit.events.iter().map(|event| (id.to_owned(), event.clone())));
         let held = matches!(commit.next, Next::Hold);
@@ -479,6 +486,41 @@ impl Store {
                 Ok(CommitResult::Stored)
             }
         }
+    }
+
+    fn put_child(&mut self, commit: &Commit) {
+        if let Some(left) = &commit.left_parent
+            && let Some(children) = self.children.get_mut(left)
+        {
+            children.remove(&commit.id);
+        }
+        if let Some(child) = commit.state.as_ref().and_then(|state| state.child.as_ref()) {
+            self.children.entry(child.parent.clone()).or_default().insert(commit.id.clone());
+        }
+    }
+
+    /// The task of which a document is, or wants to be, an item.
+    fn parent_of(&self, snapshot: &Snapshot, now: i64) -> Option<Parent> {
+        let named = || match &snapshot.local {
+            Local::Present { bytes, .. } => named_parent(&Document::parse(bytes).ok()?, &snapshot.id),
+            _ => None,
+        };
+        let id = snapshot.state.child.as_ref().map(|child| child.parent.clone()).or_else(named)?;
+        let parent = self.snapshot(&id, now);
+        Some(Parent { id, local: parent.local, state: parent.state })
+    }
+
+    /// Writes a document as an agent would.
+    pub fn replace(&mut self, id: &str, expected: &[u8], document: &Document, now: i64) -> bool {
+        if self.document(id, now).is_none_or(|stored| stored.bytes != expected) {
+            return false;
+        }
+        if let Some(stored) = self.documents.get_mut(id) {
+            stored.bytes = document.bytes();
+        }
+        self.document_writes += 1;
+        self.mark(id, 0, now);
+        true
     }
 
     fn put_create(&mut self, commit: &Commit) {

@@ -13,7 +13,7 @@ use std::{
 
 use annika_sync::{
     engine::EPOCH_CHANGED,
-    lens::Categories,
+    lens::{Categories, Document},
     world::{
         Bequest, Claimed, Commit, CommitResult, Discovered, GraphOutcome, GraphRequest, GuardQuestion,
         KnownPlan, Observation, OpenCreate, Pace, PlanList, PlanSchedule, Plans, PollsWanted, Quota,
@@ -363,6 +363,17 @@ impl World for Wire {
                 }
             }
             results
+        })
+        .await
+    }
+
+    async fn replace(&self, id: &str, expected: &[u8], document: &Document) -> Stored<bool> {
+        let (id, expected, document, process) =
+            (id.to_owned(), expected.to_vec(), document.clone(), self.process);
+        self.store("replace", move |sim| {
+            let written = sim.store.replace(&id, &expected, &document, sim.now);
+            sim.wake(process);
+            written
         })
         .await
     }

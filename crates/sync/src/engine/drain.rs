@@ -289,6 +289,7 @@ impl<W: World> Engine<W> {
         let results = if commits.is_empty() { Vec::new() } else { self.world.commit(commits).await? };
         let mut again = Vec::new();
         let mut gave_way = Vec::new();
+        let mut on = Vec::new();
         for (entry, result) in waiting.into_iter().zip(results) {
             let Some((mut task, step, requests)) = entry else { continue };
             if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
@@ -299,6 +300,16 @@ impl<W: World> Engine<W> {
                     task.was_stored(&step);
                     task.adopt_step(&step);
                     sending.push((task, step, requests));
+                }
+                CommitResult::Stored | CommitResult::StoredDueAgain
+                    if matches!(step.action, Action::WriteParent { .. }) =>
+                {
+                    task.adopt_step(&step);
+                    if self.write_parent(&mut task, &step.action).await? {
+                        on.push(task);
+                    } else {
+                        again.push((task.pause(Duration::ZERO), task));
+                    }
                 }
                 CommitResult::Stored | CommitResult::StoredDueAgain => self.settled(&task, &step),
                 CommitResult::LocalChanged => again.push((task.pause(Duration::ZERO), task)),
@@ -312,7 +323,19 @@ impl<W: World> Engine<W> {
             gave_way.extend(self.put_down(again).await?);
         }
         self.give_way(gave_way).await?;
-        Ok(self.send(sending, stored_at).await)
+        on.extend(self.send(sending, stored_at).await);
+        Ok(on)
+    }
+
+    /// Writes the item of a document into its parent's; says whether the parent still was what had been read.
+    async fn write_parent(&self, task: &mut Task, action: &Action) -> Result<bool, StoreError> {
+        let Action::WriteParent { expected, document } = action else { return Ok(false) };
+        let Some(parent) = task.snapshot.parent.as_mut() else { return Ok(false) };
+        let written = self.world.replace(&parent.id, expected, document).await?;
+        if written {
+            parent.local = Local::Present { bytes: document.bytes(), expires: false };
+        }
+        Ok(written)
     }
 
     /// What is to be done about each task, as things stand.
@@ -330,9 +353,10 @@ impl<W: World> Engine<W> {
             };
             let (step, waits) = self.while_rebuilding(task, step);
             let requests = requests_of(&step, task.planner_id(&step.state), self.settings.send_deadline);
+            let goes_on = matches!(step.action, Action::WriteParent { .. });
             let hold = if waits.is_some() {
                 waits
-            } else if last && !requests.is_empty() {
+            } else if last && (goes_on || !requests.is_empty()) {
                 self.count("rounds_exhausted", 1);
                 Some(PUT_DOWN)
             } else {
@@ -520,7 +544,7 @@ fn is_echo(task: &Task, step: &Step) -> bool {
 /// The requests that an action needs, in the order in which the outcome is read.
 fn requests_of(step: &Step, planner_id: String, deadline: Duration) -> Vec<GraphRequest> {
     match &step.action {
-        Action::Finish | Action::Wait(_) => Vec::new(),
+        Action::Finish | Action::Wait(_) | Action::WriteParent { .. } => Vec::new(),
         Action::Get { task, details } => {
             let task = task.then(|| GraphRequest::GetTask { planner_id: planner_id.clone() });
             let details = details.then_some(GraphRequest::GetDetails { planner_id });

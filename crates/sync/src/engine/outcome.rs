@@ -83,7 +83,7 @@ impl<W: World> Engine<W> {
     ) -> After {
         let mut classes = outcomes.into_iter().map(classify);
         match action {
-            Action::Finish | Action::Wait(_) => After::Plan,
+            Action::Finish | Action::Wait(_) | Action::WriteParent { .. } => After::Plan,
             Action::Get { task: want_task, details } => {
                 let got_task = want_task.then(|| classes.next()).flatten();
                 let got_details = details.then(|| classes.next()).flatten();

@@ -48,6 +48,8 @@ pub(super) struct Task {
     had_create: bool,
     /// The state as it is in the store.
     stored: TaskState,
+    /// The parent of which the document was an item then.
+    parent: Option<String>,
     /// The plan that the task was in when the claim began.
     plan: Option<String>,
 }
@@ -72,9 +74,11 @@ impl Task {
         let had_create = snapshot.state.create.is_some();
         let plan = remote.and_then(plan_of);
         let stored = snapshot.state.clone();
+        let parent = snapshot.state.child.as_ref().map(|child| child.parent.clone());
         Self {
             stored,
             posted: false,
+            parent,
             plan,
             claim,
             snapshot,
@@ -157,6 +161,8 @@ impl Task {
             last_copy: None,
             bequeathed: false,
             tomb: None,
+            left_parent: None,
+            marks: Vec::new(),
             found_users: std::mem::take(&mut self.found_users),
             events,
             next: Next::After(wait),
@@ -299,6 +305,12 @@ impl Task {
             bequeathed: step.bequeathed,
             clear_missed: step.clear_missed,
             clear_absent: step.clear_absent || self.shown,
+            left_parent: self.parent.clone().filter(|_| step.forget || step.left_parent),
+            // Those whose parent is gone are told too.
+            marks: match step.tells_children || (step.forget && !step.bequeathed) {
+                true => self.snapshot.children.clone(),
+                false => Vec::new(),
+            },
             found_users: self.found_users.clone(),
             settled: Notes {
                 retry: self.snapshot.notes.retry,

@@ -14,7 +14,7 @@ use super::spelling::Progress;
 const TICKS: [&str; 4] = ["checked", "isChecked", "is_checked", "completed"];
 
 /// Items by Planner's item id.
-pub(crate) type Items = BTreeMap<String, ChecklistItem>;
+pub type Items = BTreeMap<String, ChecklistItem>;
 
 /// One element of a list as it is written.
 enum Entry {
@@ -104,6 +104,11 @@ fn derived_guid(kind: &str, text: &str, repeat: usize) -> String {
         }
     }
     guid
+}
+
+/// The key of the item that the document of this id is.
+pub fn child_key(id: &str) -> String {
+    derived_guid("task", id, 0)
 }
 
 /// Reads the elements of a list. `known` holds the ids that Planner uses for this task: old ones are no GUIDs.

@@ -26,13 +26,14 @@ mod spelling;
 mod time;
 mod validate;
 
+pub use checklist::{Items, child_key};
 pub use document::{Document, MAX_BYTES, MAX_STORED_BYTES, SyncStamp};
 pub use field::{ChecklistItem, Field, Fields, Reference, Value, same};
 pub use import::import;
 pub(crate) use labels::own_labels;
 pub use names::{Categories, Names, folded};
 pub use problem::{DocumentError, FieldProblem};
-pub use project::{Projection, assignee_names, named_plan, project, project_with};
+pub use project::{Projection, assignee_names, named_parent, named_plan, project, project_with};
 pub use render::{render, render_with};
 pub(crate) use spelling::is_order_hint;
 pub use time::DayTime;

@@ -80,6 +80,13 @@ pub fn named_plan(doc: &Document) -> Option<String> {
     members_in(doc, Field::Plan).iter().find_map(read)
 }
 
+/// The task that a document names as its parent, unless that is itself.
+pub fn named_parent(doc: &Document, id: &str) -> Option<String> {
+    let read = |name: &str| serde_json::from_str::<String>(doc.get(name)?.get()).ok();
+    let parent = ["parent_task_id", "parentTaskId"].into_iter().find_map(read)?;
+    Some(parent.trim().to_owned()).filter(|parent| !parent.is_empty() && parent != id)
+}
+
 /// The texts among a document's assignees that are no object ids: names for the directory.
 pub fn assignee_names(doc: &Document) -> Vec<String> {
     assignees::read(doc, None, &Default::default()).map(|said| said.names).unwrap_or_default()

@@ -77,6 +77,9 @@ pub(super) fn merge_sides(
             continue;
         }
         let old_base = state.base.get(&field).cloned().unwrap_or(Value::Null);
+        if field == Field::Checklist && !state.is_own_echo(field, &remote_value_of(&remote.fields, field)) {
+            remember_removed(&mut state, remote.fields.get(&field), context.now);
+        }
         let remote_value = match remote.fields.get(&field) {
             Some(value) => value.clone(),
             None if field.is_nullable() => Value::Null,
@@ -227,6 +230,28 @@ fn fields_of(state: &TaskState, here: &Here, remote: &Fields) -> BTreeSet<Field>
     remote.keys().chain(state.base.keys()).chain(local).chain(state.current.keys()).copied().collect()
 }
 
+fn remote_value_of(remote: &Fields, field: Field) -> Value {
+    remote.get(&field).cloned().unwrap_or(Value::Null)
+}
+
+/// Remembers which items a person took off Planner's list: the documents that were these items go too.
+fn remember_removed(state: &mut TaskState, remote: Option<&Value>, now: i64) {
+    let (Some(Value::Checklist(there)), Some(Value::Checklist(base))) =
+        (remote, state.base.get(&Field::Checklist))
+    else {
+        return;
+    };
+    let removed: Vec<String> = base.keys().filter(|key| !there.contains_key(*key)).cloned().collect();
+    state.removed_items.retain(|key, _| !there.contains_key(key));
+    if state.removed_items.len() + removed.len() > REMOVED_ITEMS {
+        state.removed_items.clear();
+    }
+    state.removed_items.extend(removed.into_iter().map(|key| (key, now)));
+}
+
+/// How many removed items of a task are remembered.
+const REMOVED_ITEMS: usize = 100;
+
 /// What the document says that no value of Planner's could express.
 fn unresolved(here: &Here) -> Vec<(Field, &'static str, Vec<String>)> {
     let of = |wanted: Field| -> Vec<String> {
@@ -318,7 +343,7 @@ fn stale_or(state: &TaskState, field: Field, local: &Value, now: i64, unseen: bo
 ///
 /// What came down is stamped anew even where the document cannot show it (a cleared field that it does not name):
 /// a write on the old stamp has not seen it.
-fn local_write(
+pub(super) fn local_write(
     state: &mut TaskState,
     here: &Here,
     target: &Fields,

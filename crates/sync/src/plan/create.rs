@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::{
-    Action, Context, Here, Problem, Step, conflict_event, fail, is_nothing, leave, observe,
+    Action, Context, Here, Problem, Step, child, conflict_event, fail, is_nothing, leave, observe,
     sendable::sendable,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) fn unmapped(
     context: &Context<'_>,
 ) -> Step {
     let Some(here) = here else {
-        return Step::new(state, Action::Finish).forget();
+        return child::without_document(state, snapshot, context);
     };
     if let Some(planner_id) = former_id(&state, snapshot, &here) {
         state.planner_id = Some(planner_id);
@@ -49,10 +49,11 @@ pub(super) fn unmapped(
     if let Some(step) = inherit(&state, snapshot, &here, context) {
         return step;
     }
-    if here.document.get("parent_task_id").is_some_and(|raw| raw.get() != "null") {
-        let message = "the document names a parent: it is a checklist item of that task, which this version does \
-                       not send to Planner";
-        return fail(state, problem("subtask_not_synced", message, &here), context.now);
+    if let Some(parent) = lens::named_parent(&here.document, &snapshot.id) {
+        return child::child(state, snapshot, &here, &parent, context);
+    }
+    if state.child.is_some() {
+        return child::leave(state, snapshot);
     }
     if context.plans.synced.is_empty() {
         return Step::new(state, Action::Wait(NO_PLANS_WAIT));

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Sweeps that must have missed a document before its absence counts, where no agent said that it deleted it.
-const SWEEPS: u32 = 2;
+pub(super) const SWEEPS: u32 = 2;
 /// Stands for the digest of a document that may be absent: it had a time to live.
 pub const ABSENT: &str = "absent";
 /// How long to wait for the next list.
@@ -134,7 +134,7 @@ fn recreate(old: TaskState, here: &Here, context: &Context<'_>, planner_id: Opti
 }
 
 /// Whether we wrote the document after that time: what went missing later was not lost with the store's memory.
-fn written_since(state: &TaskState, since: i64) -> bool {
+pub(super) fn written_since(state: &TaskState, since: i64) -> bool {
     state.views.last().is_some_and(|view| view.at >= since)
 }
 

@@ -7,7 +7,7 @@ use crate::lens::{Field, Value, is_order_hint};
 /// The most that a Planner task holds of its lists. Microsoft may raise or lower these without notice; a limit that is
 /// lower there is answered with an error and parks the task.
 const MOST_ASSIGNEES: usize = 20;
-const MOST_ITEMS: usize = 20;
+pub(super) const MOST_ITEMS: usize = 20;
 const MOST_LINKS: usize = 15;
 
 /// What can be sent of a value, and what cannot.

@@ -67,6 +67,10 @@ pub struct Snapshot {
     /// Object ids of users by the names in the document, folded, as far as they were looked up; `None` = the directory
     /// has no such user, or more than one.
     pub users: BTreeMap<String, Option<String>>,
+    /// Tasks whose documents are items of this one.
+    pub children: Vec<String>,
+    /// The task of which this one is, or wants to be, an item.
+    pub parent: Option<Parent>,
     /// The directory did not answer for some of them.
     pub users_unanswered: bool,
     /// Plans whose last two complete lists held no such task, with when the older of the two was begun, ms (only
@@ -154,6 +158,17 @@ pub struct RemoteCopy {
     pub left: Option<String>,
     /// The pair of ids is new: the maps are written, unless the Planner task belongs to another document.
     pub newly_mapped: bool,
+}
+
+/// A task of which another document is an item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parent {
+    /// Annika's id.
+    pub id: String,
+    /// Its document.
+    pub local: Local,
+    /// What the engine remembers of it, read after the document.
+    pub state: TaskState,
 }
 
 /// What the directory said about a name.
@@ -321,6 +336,10 @@ pub struct Commit {
     pub expect_absent: bool,
     /// What is kept of a task that was deleted in Planner, unless something is kept of it already.
     pub tomb: Option<Document>,
+    /// The parent of which this document was an item when the claim began, or is none any more.
+    pub left_parent: Option<String>,
+    /// Other tasks that become due with it: the documents that are items of this one.
+    pub marks: Vec<String>,
     /// What the directory said in this claim.
     pub found_users: Vec<FoundUser>,
     /// Planner's last copy of a task that ends here.

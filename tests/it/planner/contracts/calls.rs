@@ -383,6 +383,11 @@ impl Draw<'_> {
             commit.state = None;
         }
         commit.durable = self.random.chance(0.3);
+        if self.random.chance(0.2) {
+            let others = IDS.iter().filter(|other| **other != id);
+            commit.marks =
+                others.filter(|_| self.random.chance(0.4)).map(|other| (*other).to_owned()).collect();
+        }
         // Some come back to a task that they have given back: the fence must stop them.
         if commit.next != Next::Hold && self.random.chance(0.8) {
             held.remove(index);

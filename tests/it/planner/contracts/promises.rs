@@ -195,7 +195,9 @@ impl Step<'_> {
         }
         assert!(expected, "{id}: written over something else: {result:?}");
         assert!(matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain), "{id}: {result:?}");
-        self.others_are_untouched(&[id]);
+        let marks = commit.marks.iter().map(String::as_str);
+        self.others_are_untouched(&[id].into_iter().chain(marks).collect::<Vec<_>>());
+        commit.marks.iter().for_each(|other| self.marked(other, 0));
         self.commit_wrote(commit);
         self.commit_placed(commit, result);
     }

@@ -9,7 +9,7 @@ use annika_sync::{
     lens::{self, Document, Field, Fields, Names, project_with},
     plan::{Action, Context, Step, observe, plan},
     state::{Gone, Remote, TaskState},
-    world::{Event, Local, OpenCreate, Plans, Snapshot},
+    world::{Event, Local, OpenCreate, Parent, Plans, Snapshot},
 };
 use serde_json::{Value as Json, json};
 
@@ -44,6 +44,10 @@ pub struct Bench {
     pub lookups: u32,
     pub clean_since: BTreeMap<String, i64>,
     pub scenario: Option<String>,
+    /// The task that this one is an item of, and the tasks that are items of this one.
+    pub parent: Option<Parent>,
+    pub children: Vec<String>,
+    pub children_marked: u32,
     pub events: Vec<Event>,
     pub document_writes: u32,
     pub graph_writes: u32,
@@ -77,6 +81,9 @@ impl Bench {
             lookups: 0,
             clean_since: BTreeMap::new(),
             scenario: None,
+            parent: None,
+            children: Vec::new(),
+            children_marked: 0,
             events: Vec::new(),
             document_writes: 0,
             graph_writes: 0,
@@ -203,6 +210,8 @@ impl Bench {
             users: self.users.clone(),
             users_unanswered: false,
             clean_since: self.clean_since.clone(),
+            children: self.children.clone(),
+            parent: self.parent.clone(),
         }
     }
 
@@ -231,6 +240,7 @@ impl Bench {
             self.observed = None;
             self.forgotten = true;
         }
+        self.children_marked += u32::from(step.tells_children);
         if step.clear_missed {
             (self.missed_sweeps, self.delete_event) = (0, false);
         }
@@ -264,6 +274,12 @@ impl Bench {
         match action {
             Action::Finish | Action::Wait(_) => {}
             Action::Get { task, details } => self.read(*task, *details),
+            Action::WriteParent { expected, document } => {
+                let parent = self.parent.as_mut().expect("a parent");
+                let there = Local::Present { bytes: expected.clone(), expires: false };
+                assert_eq!(parent.local, there, "the write expects what was read");
+                parent.local = Local::Present { bytes: document.bytes(), expires: false };
+            }
             Action::FindUsers { names } => {
                 for name in names.iter().map(|name| lens::folded(name)) {
                     self.lookups += 1;

@@ -28,7 +28,7 @@ fn each_reason_has_its_code() {
         (json!({"title": "t", "plan_id": "plan-of-strangers"}), "plan_not_synced"),
         (json!({"title": " "}), "title_missing"),
         (json!({"description": "no title"}), "title_missing"),
-        (json!({"title": "t", "parent_task_id": "agent-task-0"}), "subtask_not_synced"),
+        (json!({"title": "t", "parent_task_id": "agent-task-0"}), "parent_unreadable"),
         (json!({"title": "t", "start_date": "2025-12-02", "due_date": "2025-12-01"}), "dates_out_of_order"),
     ] {
         let bench = parked(doc);

@@ -1,6 +1,7 @@
 //! `plan`: a named test for each rule of sync.md §1.3.5 and each failure of §0.2, and random histories.
 
 mod bench;
+mod child;
 mod create;
 mod existence;
 mod explain;
