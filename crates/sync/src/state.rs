@@ -310,11 +310,41 @@ impl TaskState {
     ///
     /// `shown` is what the document says, in its own spelling of values.
     pub fn remember_view(&mut self, rev: &str, shown: &Fields, now: i64) {
+        let now = self.remote_changed.values().copied().fold(now, i64::max);
         let values = shown.iter().map(|(field, value)| (*field, fingerprint(value))).collect();
         self.views.push(View { rev: rev.to_owned(), at: now, values });
         let excess = self.views.len().saturating_sub(VIEWS);
         self.views.drain(..excess);
         self.rev = Some(rev.to_owned());
+    }
+
+    /// Remembers that a value is being sent. An earlier send of it whose outcome is unknown is kept beside this one:
+    /// when this one is refused, that one may still have been done.
+    pub fn remember_intent(&mut self, field: Field, value: &Value, now: i64) {
+        let is_it = |intent: &Intent| intent.field == field && crate::lens::same(field, &intent.value, value);
+        if self.intents.iter().filter(|intent| is_it(intent)).count() > 1
+            && let Some(oldest) = self.intents.iter().position(is_it)
+        {
+            self.intents.remove(oldest);
+        }
+        self.intents.push(Intent { field, value: value.clone(), at: now });
+    }
+
+    /// The last send of a value was surely not done.
+    pub fn withdraw_intent(&mut self, field: Field, value: &Value) {
+        let is_it = |intent: &Intent| intent.field == field && crate::lens::same(field, &intent.value, value);
+        if let Some(last) = self.intents.iter().rposition(is_it) {
+            self.intents.remove(last);
+        }
+    }
+
+    /// Remembers that a change of Planner's came down.
+    ///
+    /// Whether a document was written before or after that is told by the order of the times. The processes' clocks
+    /// differ, so none of them goes back behind what the state holds.
+    pub fn remember_remote_change(&mut self, field: Field, now: i64) {
+        let after = self.views.last().map_or(now, |view| view.at + 1);
+        self.remote_changed.insert(field, now.max(after));
     }
 
     /// Remembers how the document calls its categories. What it called them before is kept for a while: an agent may
@@ -414,6 +444,32 @@ mod tests {
         assert!(state.is_superseded(Field::Title, &Value::Text("t99".into()), 99));
         assert!(!state.is_superseded(Field::Title, &Value::Text("t99".into()), 99 + HISTORY_MS + 1));
         assert!(!state.is_superseded(Field::Description, &Value::Text("t99".into()), 99));
+    }
+
+    /// Seed 4853: two processes with clocks that differ wrote the view and brought the change down.
+    #[test]
+    fn what_came_down_after_a_view_is_later_than_it_whatever_the_clocks_say() {
+        let mut state = TaskState::default();
+        state.remember_view("r1", &Fields::new(), 2_000);
+        state.remember_remote_change(Field::Title, 1_000);
+        let of = |state: &TaskState, n: usize| state.views.get(n).map_or(0, |view| view.at);
+        assert!(state.remote_changed[&Field::Title] > of(&state, 0));
+        state.remember_view("r2", &Fields::new(), 1_500);
+        assert!(of(&state, 1) >= state.remote_changed[&Field::Title], "this one shows it");
+    }
+
+    /// Seed 4318: the answer to the first send was lost, the second one was refused.
+    #[test]
+    fn a_refused_write_leaves_the_write_of_unknown_outcome_before_it() {
+        let (mut state, value) = (TaskState::default(), Value::Text("v".into()));
+        state.remember_intent(Field::Title, &value, 1);
+        state.remember_intent(Field::Title, &value, 2);
+        state.withdraw_intent(Field::Title, &value);
+        assert!(state.is_own_echo(Field::Title, &value), "it may have been done");
+        state.withdraw_intent(Field::Title, &value);
+        assert!(!state.is_own_echo(Field::Title, &value));
+        (0..9).for_each(|at| state.remember_intent(Field::Title, &value, at));
+        assert_eq!(state.intents.iter().map(|intent| intent.at).collect::<Vec<_>>(), [7, 8]);
     }
 
     /// Seed 1250: a refusal says nothing about the sends before it.

@@ -137,3 +137,16 @@ pub fn one_404_is_no_deletion_even_where_lists_lack_the_task() {
     assert!(play.document().is_some());
     play.is_right();
 }
+
+pub fn what_lists_lacked_before_a_plan_was_closed_is_not_taken_for_deleted() {
+    let mut play = Play::new();
+    // The lists of a moment ago were behind; the task is read as soon as that is known, and is refused.
+    play.with(|sim| {
+        sim.closed.insert("plan-a", sim.now + CYCLES);
+        sim.store.note_absent("PT0001", "a1", 2, sim.now);
+        sim.wake(0);
+    });
+    play.run(2 * CYCLES);
+    assert!(play.document().is_some());
+    play.is_right();
+}

@@ -67,11 +67,11 @@ fn with_faults_both_sides_agree_and_nothing_is_lost() {
 fn seeds_that_failed_once() {
     let of_one_task = [
         17, 158, 872, 1_020, 1_030, 1_061, 1_109, 1_148, 1_650, 2_122, 2_175, 2_221, 2_499, 2_921, 3_086,
-        3_099, 3_260, 4_046, 4_148, 4_270, 4_631, 4_711, 4_773,
+        3_099, 3_260, 4_046, 4_148, 4_270, 4_318, 4_631, 4_711, 4_773,
     ];
     let of_moves_and_failovers = [
         143, 319, 345, 670, 696, 704, 714, 809, 975, 997, 1_250, 1_266, 1_300, 1_456, 1_460, 2_255, 2_291,
-        2_437, 4_718,
+        2_437, 4_718, 4_853, 5_360, 12_394,
     ];
     for seed in of_one_task.into_iter().chain(of_moves_and_failovers) {
         if let Err(wrong) = play(seed, Faults::of(seed)) {

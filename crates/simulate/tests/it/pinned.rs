@@ -41,4 +41,5 @@ tests! {
     one_404_is_no_deletion_even_where_lists_lack_the_task,
     what_a_person_makes_is_imported_once,
     what_had_a_time_to_live_is_not_deleted_in_planner,
+    what_lists_lacked_before_a_plan_was_closed_is_not_taken_for_deleted,
 }

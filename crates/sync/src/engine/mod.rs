@@ -15,7 +15,7 @@ mod sweep;
 mod task;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -131,8 +131,10 @@ struct Shared {
     sweep_soon: bool,
     /// Which plan's last complete list showed a task, by Planner id.
     places: BTreeMap<String, String>,
-    /// Plans whose last list was refused or incomplete, and since when, ms.
+    /// Plans whose last list was refused or incomplete, or that this engine has not listed yet, and since when, ms.
     unlisted: BTreeMap<String, i64>,
+    /// Plans of which this engine has read a complete list.
+    listed: BTreeSet<String>,
     /// Turns of the rotation over details so far, and those in a row for which there was no room.
     rotations: usize,
     rotations_skipped: u32,
@@ -156,6 +158,7 @@ impl<W: World> Engine<W> {
             sweep_soon: false,
             places: BTreeMap::new(),
             unlisted: BTreeMap::new(),
+            listed: BTreeSet::new(),
             rotations: 0,
             rotations_skipped: 0,
             kept_pace: None,
@@ -194,6 +197,7 @@ impl<W: World> Engine<W> {
         self.adopt_pace().await;
         // Another process may have had the lease since this one last looked.
         self.forget_epoch();
+        self.forget_places();
         let ended = {
             let lease = self.keep_lease().fuse();
             let sweep = self.sweep_loop().fuse();

@@ -152,7 +152,7 @@ impl<W: World> Engine<W> {
                 Some(body)
             }
             Some(Class::Absent(_)) => {
-                count_gone(task.state(), now);
+                missed(task, now);
                 return After::Plan;
             }
             Some(other) => return self.unread(task, other).await,
@@ -322,8 +322,11 @@ impl<W: World> Engine<W> {
     }
 
     async fn patched(&self, task: &mut Task, changes: &Fields, is_details: bool, class: Class) -> After {
-        if !matches!(class, Class::Unknown) && !removed(Mutant::DefiniteRefusal) {
-            task.state().intents.retain(|intent| !changes.contains_key(&intent.field));
+        match class {
+            Class::Unknown => {}
+            Class::Applied(_) => task.state().intents.retain(|intent| !changes.contains_key(&intent.field)),
+            _ if removed(Mutant::DefiniteRefusal) => {}
+            _ => changes.iter().for_each(|(field, value)| task.state().withdraw_intent(*field, value)),
         }
         match class {
             Class::Applied(body) => {
@@ -347,7 +350,7 @@ impl<W: World> Engine<W> {
                 if status == 403 {
                     task.state().refused += 1;
                 }
-                count_gone(task.state(), now);
+                missed(task, now);
                 After::Plan
             }
             Class::Throttled(retry_after) => self.pause_for(retry_after).await,
@@ -391,7 +394,7 @@ impl<W: World> Engine<W> {
                 let now = self.world.now_ms();
                 task.state().refused += u32::from(status == 403);
                 task.state().full_at = 0;
-                count_gone(task.state(), now);
+                missed(task, now);
                 After::Plan
             }
             Class::Throttled(retry_after) => self.pause_for(retry_after).await,
@@ -453,7 +456,7 @@ impl<W: World> Engine<W> {
             }
             Class::Absent(_) => {
                 let now = self.world.now_ms();
-                count_gone(task.state(), now);
+                missed(task, now);
                 After::Plan
             }
             Class::Throttled(retry_after) => self.pause_for(retry_after).await,
@@ -540,7 +543,15 @@ fn later(a: After, b: After) -> After {
 }
 
 /// One more answer that the task is not there, unless the last one is too recent to count apart.
-fn count_gone(state: &mut TaskState, now: i64) {
+///
+/// With the first of them, lists begin anew to count: what they lacked before was lag or a plan that was closed, and
+/// the task may have been seen since. Together they would prove what each of them alone does not.
+fn missed(task: &mut Task, now: i64) {
+    if task.state().gone.is_none() {
+        task.snapshot.absent_lists = 0;
+        task.recount = true;
+    }
+    let state = task.state();
     state.need_get = false;
     state.gone = Some(match state.gone.take() {
         None => Gone { since: now, answers: 1, last: now },

@@ -30,9 +30,29 @@ impl<W: World> Engine<W> {
             return;
         };
         shared.unlisted.remove(plan);
+        shared.listed.insert(plan.to_owned());
         shared.places.retain(|_, place| place != plan);
         let ids = tasks.iter().filter_map(|task| task.get("id").and_then(Json::as_str));
         shared.places.extend(ids.map(|id| (id.to_owned(), plan.to_owned())));
+    }
+
+    /// What lists showed long ago, before another process had the lease, is no news of where tasks are.
+    pub(super) fn forget_places(&self) {
+        let mut shared = self.shared();
+        shared.places.clear();
+        shared.unlisted.clear();
+        shared.listed.clear();
+    }
+
+    /// Notes which of the synced plans have not been listed yet: what other lists lack may have moved there.
+    pub(super) fn note_unlisted(&self, synced: &[String]) {
+        let now = self.world.now_ms();
+        let mut shared = self.shared();
+        let shared = &mut *shared;
+        shared.unlisted.retain(|plan, _| synced.contains(plan));
+        for plan in synced.iter().filter(|plan| !shared.listed.contains(*plan)) {
+            shared.unlisted.entry(plan.clone()).or_insert(now);
+        }
     }
 
     fn count_list(&self, plan: &str, list: &PlanList) {

@@ -312,6 +312,7 @@ impl<W: World> Engine<W> {
         // Before the lists: what is mapped while they are read cannot be missing from them. Of every plan: a task
         // that is new in one may have come from any other.
         let every = self.synced();
+        self.note_unlisted(&every);
         let known = self.world.known(&every).await?;
         let known: BTreeMap<_, _> = every.into_iter().zip(known).collect();
         let (mut lists, requests) = self.world.list(plans, &Pages(self)).await;

@@ -32,6 +32,8 @@ pub(super) struct Task {
     stored_etags: (Option<String>, Option<String>),
     /// Planner showed the task in this claim.
     pub shown: bool,
+    /// What lists lacked so far is no evidence.
+    pub recount: bool,
     /// Events that wait for the next commit.
     pub events: Vec<Event>,
     /// What the directory said, for the cache.
@@ -89,6 +91,7 @@ impl Task {
             uploaded: Vec::new(),
             stored_etags,
             shown: false,
+            recount: false,
             events: Vec::new(),
             found_users: Vec::new(),
             forget: false,
@@ -153,7 +156,7 @@ impl Task {
             leaving,
             left,
             clear_missed: false,
-            clear_absent: self.shown,
+            clear_absent: self.shown || self.recount,
             settled: Notes { retry: self.snapshot.notes.retry, ..Notes::default() },
             durable: false,
             announce: None,
@@ -304,7 +307,7 @@ impl Task {
                 .flatten(),
             bequeathed: step.bequeathed,
             clear_missed: step.clear_missed,
-            clear_absent: step.clear_absent || self.shown,
+            clear_absent: step.clear_absent || self.shown || self.recount,
             left_parent: self.parent.clone().filter(|_| step.forget || step.left_parent),
             // Those whose parent is gone are told too.
             marks: match step.tells_children || (step.forget && !step.bequeathed) {

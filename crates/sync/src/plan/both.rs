@@ -147,7 +147,7 @@ pub(super) fn merge_sides(
             {
                 state.remember_superseded(field, shown, context.now);
             }
-            state.remote_changed.insert(field, context.now);
+            state.remember_remote_change(field, context.now);
             if !same(field, &local.value, &value) {
                 downloaded.push(field);
             }
@@ -402,8 +402,7 @@ pub(super) fn push_action(
         state.base.extend(push.clone());
     }
     for (field, value) in &push {
-        state.intents.retain(|intent| intent.field != *field || !same(*field, &intent.value, value));
-        state.intents.push(crate::state::Intent { field: *field, value: value.clone(), at: context.now });
+        state.remember_intent(*field, value, context.now);
     }
     Action::Patch { task, details, changes: push }
 }

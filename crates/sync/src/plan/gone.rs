@@ -241,7 +241,7 @@ fn write_from_planner(
         {
             // Agents that still have the old document have not seen this.
             state.remember_superseded(*field, &old, context.now);
-            state.remote_changed.insert(*field, context.now);
+            state.remember_remote_change(*field, context.now);
         }
     }
     state.current.clone_from(&state.base);
