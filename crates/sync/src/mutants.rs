@@ -51,6 +51,7 @@ mutants! {
     OwnEcho: "a write of unknown outcome is no remote change",
     IntentsKept: "intents outlive a step that has nothing to do",
     DefiniteRefusal: "a refused write is no write of unknown outcome",
+    EarlierWrites: "a refused write says nothing of one before it, whose outcome is not known",
     CompareAndSet: "a document is written only over the bytes that were read",
     Fence: "a commit with an old fence is refused",
     HintCompare: "a mark during work makes the task due again",

@@ -199,6 +199,16 @@ pub struct Intent {
     pub value: Value,
     /// When it was sent, ms.
     pub at: i64,
+    /// Refused because Planner's copy was another one: it was not done, unless it had been before, by a send that the
+    /// store has forgotten. The next copy shows it.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub outdated: bool,
+}
+
+impl Intent {
+    fn is(&self, field: Field, value: &Value) -> bool {
+        self.field == field && crate::lens::same(field, &self.value, value)
+    }
 }
 
 /// A create on its way to Graph.
@@ -321,18 +331,18 @@ impl TaskState {
     /// Remembers that a value is being sent. An earlier send of it whose outcome is unknown is kept beside this one:
     /// when this one is refused, that one may still have been done.
     pub fn remember_intent(&mut self, field: Field, value: &Value, now: i64) {
-        let is_it = |intent: &Intent| intent.field == field && crate::lens::same(field, &intent.value, value);
+        let is_it = |intent: &Intent| intent.is(field, value);
         if self.intents.iter().filter(|intent| is_it(intent)).count() > 1
             && let Some(oldest) = self.intents.iter().position(is_it)
         {
             self.intents.remove(oldest);
         }
-        self.intents.push(Intent { field, value: value.clone(), at: now });
+        self.intents.push(Intent { field, value: value.clone(), at: now, outdated: false });
     }
 
     /// The last send of a value was surely not done.
     pub fn withdraw_intent(&mut self, field: Field, value: &Value) {
-        let is_it = |intent: &Intent| intent.field == field && crate::lens::same(field, &intent.value, value);
+        let is_it = |intent: &Intent| intent.is(field, value);
         if let Some(last) = self.intents.iter().rposition(is_it) {
             self.intents.remove(last);
         }
@@ -405,11 +415,20 @@ impl TaskState {
         self.history.iter().any(|old| stale(old) && now - old.at <= HISTORY_MS)
     }
 
+    /// The last write of each of these values was refused for its ETag.
+    pub fn outdate(&mut self, values: &Fields) {
+        for (field, value) in values {
+            if let Some(last) = self.intents.iter_mut().rfind(|intent| intent.is(*field, value)) {
+                last.outdated = true;
+            }
+        }
+    }
+
     /// Whether the value is on its way: written with an unknown outcome, or part of the creation.
     pub fn is_own_echo(&self, field: Field, value: &Value) -> bool {
         let is_it = |sent: &Value| crate::lens::same(field, sent, value);
         !removed(Mutant::OwnEcho)
-            && (self.intents.iter().any(|intent| intent.field == field && is_it(&intent.value))
+            && (self.intents.iter().any(|intent| intent.is(field, value))
                 || (!removed(Mutant::CreatedWith) && self.created_with.get(&field).is_some_and(is_it)))
     }
 

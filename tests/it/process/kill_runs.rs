@@ -193,9 +193,10 @@ impl Run {
         }
     }
 
-    /// Whether every task is as its agent wanted it, in Planner and in Redis.
-    async fn is_settled(&self) -> bool {
+    /// The tasks that are not yet as their agents wanted them, in Planner and in Redis.
+    async fn unsettled(&self) -> Vec<usize> {
         let tasks = self.rig.control().tasks(seed::PLAN);
+        let mut unsettled = Vec::new();
         for (n, wanted) in &self.wanted {
             let of = |task: &&Value| {
                 let title = task["title"].as_str().unwrap();
@@ -204,20 +205,64 @@ impl Run {
             };
             let there: Vec<&Value> = tasks.iter().filter(of).collect();
             assert!(there.len() <= 1, "run {}: a duplicate: {there:?}", self.seed);
-            let as_wanted = match wanted {
-                Some(title) => there.first().is_some_and(|task| task["title"] == *title),
-                None => there.is_empty(),
+            let in_planner = there.first().map(|task| task["title"].as_str().unwrap());
+            let in_redis = match wanted {
+                Some(title) => {
+                    self.rig.document(&id(*n)).await.is_some_and(|document| document["title"] == *title)
+                }
+                None => true,
             };
-            if !as_wanted {
-                return false;
-            }
-            if let (Some(title), document) = (wanted, self.rig.document(&id(*n)).await)
-                && document.is_none_or(|document| document["title"] != *title)
-            {
-                return false;
+            if in_planner != wanted.as_deref() || !in_redis {
+                unsettled.push(*n);
             }
         }
-        true
+        unsettled
+    }
+
+    /// Waits until nothing is unsettled, while the host's ticks go on. What is not in time is told whole.
+    async fn settle(&self, what: &str) {
+        let start = Instant::now();
+        let mut tick = start + Duration::from_secs(30);
+        loop {
+            let unsettled = self.unsettled().await;
+            if unsettled.is_empty() {
+                return;
+            }
+            let now = Instant::now();
+            if now > start + Duration::from_secs(SETTLED) {
+                let story = self.story(&unsettled).await;
+                panic!("run {}: {what}: not within {SETTLED} s:\n{story}", self.seed);
+            }
+            if now >= tick {
+                tick = now + Duration::from_secs(30);
+                self.fire();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What is known of tasks that did not settle: what was wanted, what the engine says of each, what failed, and
+    /// what the handlers said last.
+    async fn story(&self, unsettled: &[usize]) -> String {
+        let mut lines = Vec::new();
+        for n in unsettled {
+            lines.push(format!("task {n}: wanted {:?}", self.wanted[n]));
+            lines.push(format!("  in Redis: {:?}", self.rig.document(&id(*n)).await));
+            let explained = self.rig.get(&format!("/api/sync/explain/{}", id(*n))).await;
+            lines.push(format!("  explained: {:#}", explained.json));
+        }
+        lines.push(format!("failed: {:?}", self.rig.failed().await));
+        let log: Vec<String> = self.redis.clone().lrange(keys::sync_log(), 0, 199).await.unwrap();
+        lines.extend(log.iter().rev().map(|entry| format!("log: {entry}")));
+        let conflicts = self.rig.get("/api/sync/conflicts?limit=200").await;
+        lines.push(format!("conflicts: {}", conflicts.json));
+        lines.push(format!("health: {:#}", self.rig.get("/api/sync/status").await.json));
+        for (n, host) in self.hosts().into_iter().enumerate() {
+            let log = host.log();
+            let said = log.iter().rev().take(60).rev().map(|line| format!("host {n}: {}", line.text));
+            lines.extend(said);
+        }
+        lines.join("\n")
     }
 }
 
@@ -238,31 +283,9 @@ async fn one(seed: u64) {
     };
     within(60, &format!("run {seed}: both handlers are there again"), ready).await;
     run.fire();
-    let settles = |run: &Run, what: &'static str| {
-        let mut next = Instant::now() + Duration::from_secs(30);
-        let what = format!("run {}: {what} ({:?})", run.seed, run.wanted);
-        (what, move |now: Instant| {
-            let due = now >= next;
-            if due {
-                next = now + Duration::from_secs(30);
-            }
-            due
-        })
-    };
-    for round in ["every task is as it was wanted", "what was deleted is gone"] {
-        let (what, mut tick) = settles(&run, round);
-        within(SETTLED, &what, async || {
-            // The host's ticks go on.
-            if tick(Instant::now()) {
-                run.fire();
-            }
-            run.is_settled().await
-        })
-        .await;
-        if round.starts_with("every") {
-            run.deletions().await;
-        }
-    }
+    run.settle("every task is as it was wanted").await;
+    run.deletions().await;
+    run.settle("what was deleted is gone").await;
     let settled = start.elapsed();
     let open: usize = run.rig.redis.clone().llen(keys::sync_failed()).await.unwrap();
     let documents: Vec<String> =

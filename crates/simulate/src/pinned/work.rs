@@ -106,6 +106,21 @@ pub fn a_refused_value_that_a_person_then_writes_is_the_persons() {
     assert_eq!(play.document().map(|document| document["title"].clone()), Some("a1:4".into()));
 }
 
+pub fn an_edit_after_a_write_whose_answer_was_lost_is_no_conflict() {
+    let mut play = Play::new();
+    let writes = play.with(|sim| sim.graph_writes);
+    play.edit("title", "a1:3");
+    play.publish();
+    play.until("the write arrived", |sim| sim.graph_writes > writes);
+    play.stage.kill(0, 100);
+    play.edit("title", "a1:4");
+    play.publish();
+    play.run(2 * CYCLES);
+    assert_eq!(play.losers(), [""; 0]);
+    assert_eq!(play.task()["title"], "a1:4");
+    play.is_right();
+}
+
 pub fn a_document_whose_map_was_lost_finds_its_task_again() {
     let mut play = Play::new();
     play.with(|sim| {

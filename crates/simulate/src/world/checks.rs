@@ -6,6 +6,7 @@ use annika_sync::{
     lens::{self, Document, Field, Names, Value, project_with},
     world::Event,
 };
+use serde_json::Value as Json;
 
 use super::{
     actors::{ASSIGNEES, values},
@@ -63,7 +64,24 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
     }
     wrong.extend(sim.store.creates.keys().map(|id| format!("the create of {id} is still open")));
     wrong.extend(lost(sim));
+    wrong.extend(no_conflicts(sim));
     wrong
+}
+
+/// Values that lost against one that their own authors had meant to replace. A bucket may have to: it stays in its plan.
+/// After a failover the engine may not know what it had sent itself: that is then a conflict, and is told.
+fn no_conflicts(sim: &Sim) -> Vec<String> {
+    if sim.faults.failovers > 0 {
+        return Vec::new();
+    }
+    let text = |value: &Json| value.as_str().map(str::to_owned);
+    let told = sim.store.events.iter().filter_map(|(id, event)| match event {
+        Event::Conflict { field, kept, lost, .. } => Some((id, *field, text(kept)?, text(lost)?)),
+        _ => None,
+    });
+    told.filter(|(_, field, kept, lost)| *field != Field::Bucket.name() && sim.oracle.knew(lost, kept))
+        .map(|(id, field, kept, lost)| format!("{id}: {field} {lost} lost against {kept}, which it replaces"))
+        .collect()
 }
 
 fn expired(sim: &Sim, task: &str) -> bool {

@@ -124,6 +124,23 @@ impl Oracle {
         }
     }
 
+    /// Whether whoever wrote `value` knew of `other`, which then cannot be in conflict with it.
+    pub fn knew(&self, value: &str, other: &str) -> bool {
+        let mut met = BTreeSet::from([value]);
+        let mut open = vec![value];
+        while let Some(value) = open.pop() {
+            for saw in self.seen.get(value).into_iter().flatten().map(String::as_str) {
+                if saw == other {
+                    return true;
+                }
+                if met.insert(saw) {
+                    open.push(saw);
+                }
+            }
+        }
+        false
+    }
+
     /// Values that nothing accounts for, among those that `about` selects.
     pub fn lost(
         &self,

@@ -434,6 +434,16 @@ impl Stage {
         self.processes[process].paused_until = sim.now + ms;
     }
 
+    /// This process dies, and starts anew after so long, ms. What it sent goes on its way.
+    pub fn kill(&mut self, process: usize, ms: i64) {
+        let mut sim = self.sim.lock();
+        sim.note("kill", |_| process.to_string());
+        sim.at(ms, |_| {});
+        let process = &mut self.processes[process];
+        process.future = None;
+        process.starts_at = sim.now + ms;
+    }
+
     fn disturb(&mut self) {
         let mut sim = self.sim.lock();
         if self.processes.is_empty() {
@@ -443,13 +453,8 @@ impl Stage {
         let index = usize::try_from(sim.rng.below(self.processes.len() as u64)).expect("an index");
         if sim.rng.chance(kill) {
             let away = 50 + sim.rng.ms(3_000);
-            sim.note("kill", |_| index.to_string());
-            sim.at(away, |_| {});
-            let starts_at = sim.now + away;
             drop(sim);
-            let process = &mut self.processes[index];
-            process.future = None;
-            process.starts_at = starts_at;
+            self.kill(index, away);
         } else if sim.rng.chance(pause) {
             let longest = sim.faults.longest_pause;
             let away = 1_000 + sim.rng.ms(longest);

@@ -324,8 +324,14 @@ impl<W: World> Engine<W> {
     async fn patched(&self, task: &mut Task, changes: &Fields, is_details: bool, class: Class) -> After {
         match class {
             Class::Unknown => {}
-            Class::Applied(_) => task.state().intents.retain(|intent| !changes.contains_key(&intent.field)),
-            _ if removed(Mutant::DefiniteRefusal) => {}
+            // What was sent before would be refused now: its ETag is an old one.
+            Class::Applied(_) => {
+                task.state().intents.retain(|intent| !changes.contains_key(&intent.field));
+            }
+            _ if removed(Mutant::EarlierWrites) => {
+                task.state().intents.retain(|intent| !changes.contains_key(&intent.field));
+            }
+            Class::Conflict => task.state().outdate(changes),
             _ => changes.iter().for_each(|(field, value)| task.state().withdraw_intent(*field, value)),
         }
         match class {

@@ -178,6 +178,10 @@ pub(super) fn merge_sides(
     }
     target.retain(|field, value| !is_nothing(value) || here.projection.fields.contains_key(field));
     state.current.clone_from(&target);
+    if !removed(Mutant::DefiniteRefusal) {
+        // This copy was read after the refusal.
+        state.intents.retain(|intent| !intent.outdated);
+    }
     events.extend(tell_left_out(&mut state, left_out));
     if let Some(Value::Set(keys)) = target.get(&Field::Labels) {
         state.remember_labels(lens::own_labels(keys, &here.names));
