@@ -35,6 +35,7 @@ tests! {
     an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it,
     an_edit_between_the_read_and_the_deletion_wins,
     an_edit_of_the_details_beats_a_deletion_that_had_not_seen_it,
+    an_edit_after_a_write_whose_answer_was_lost_is_no_conflict,
     an_older_copy_from_a_list_changes_nothing,
     items_of_both_sides_stand,
     nothing_is_sent_while_graph_throttles,
