@@ -82,10 +82,10 @@ pub fn guard(rule: Mutant) -> Guard {
         Mutant::FormerId => Guard::Play("a_document_whose_map_was_lost_finds_its_task_again"),
         Mutant::ThrottlePause => Guard::Play("nothing_is_sent_while_graph_throttles"),
         Mutant::ElementMerge => Guard::Play("items_of_both_sides_stand"),
-        // Rarely needed: random schedules may take long to miss them.
-        Mutant::CompleteLists | Mutant::Settle | Mutant::CreatedWith | Mutant::MappedElsewhere => {
-            Guard::Seeds(5_000)
-        }
+        Mutant::CompleteLists => Guard::Play("a_plan_whose_list_is_refused_has_lost_nothing"),
+        Mutant::Settle => Guard::Play("a_create_that_arrives_late_is_not_sent_twice"),
+        Mutant::CreatedWith => Guard::Play("a_text_that_the_create_could_not_carry_does_not_beat_a_deletion"),
+        Mutant::MappedElsewhere => Guard::Play("a_planner_task_that_another_document_has_is_left_to_it"),
         _ => Guard::Seeds(STRONG),
     }
 }

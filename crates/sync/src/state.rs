@@ -102,6 +102,9 @@ pub struct TaskState {
     /// Answers 404 or 403 for the task itself, and when the first came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gone: Option<Gone>,
+    /// When a DELETE was first sent whose outcome may be unknown, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleting: Option<i64>,
     /// Transient failures in a row.
     #[serde(skip_serializing_if = "is_zero")]
     pub attempts: u32,

@@ -150,3 +150,40 @@ pub fn what_lists_lacked_before_a_plan_was_closed_is_not_taken_for_deleted() {
     assert!(play.document().is_some());
     play.is_right();
 }
+
+pub fn a_plan_whose_list_is_refused_has_lost_nothing() {
+    let mut play = Play::new();
+    play.with(|sim| sim.closed.insert("plan-a", sim.now + 3 * CYCLES));
+    play.edit("title", "a1:3");
+    play.run(5 * CYCLES);
+    assert_eq!((play.tasks(), play.documents()), (vec!["PT0001".to_owned()], vec!["a1".to_owned()]));
+    assert_eq!(play.task()["title"], "a1:3");
+    play.is_right();
+}
+
+pub fn a_text_that_the_create_could_not_carry_does_not_beat_a_deletion() {
+    let mut play = Play::new();
+    let document = json!({"id": "a2", "plan_id": "plan-a", "title": "a2:1", "description": "a2:2"});
+    play.put("a2", &document);
+    play.until("the task is made", |sim| sim.planner.tasks.len() == 2);
+    play.with(|sim| {
+        sim.actors.by_people.insert("a2".to_owned());
+        sim.planner.remove("PT0002", sim.now);
+    });
+    play.run(4 * CYCLES);
+    assert_eq!((play.tasks(), play.documents()), (vec!["PT0001".to_owned()], vec!["a1".to_owned()]));
+}
+
+pub fn a_document_that_is_put_back_after_the_deletion_was_sent_is_a_new_task() {
+    let mut play = Play::new();
+    let read = play.document().unwrap_or_default();
+    play.with(|sim| sim.lose_next_answer = true);
+    play.delete(true);
+    play.until("the deletion arrived", |sim| sim.planner.tasks.is_empty());
+    play.set(&read);
+    play.publish();
+    play.run(4 * CYCLES);
+    assert_eq!((play.tasks(), play.documents()), (vec!["PT0002".to_owned()], vec!["a1".to_owned()]));
+    let again = play.with(|sim| sim.planner.get("PT0002")).unwrap_or_default();
+    assert_eq!((&again["title"], &again["bucketId"]), (&json!("a1:1"), &json!("a1:2")));
+}

@@ -114,6 +114,21 @@ impl Play {
         });
     }
 
+    /// SET of another document, and a published change.
+    pub fn put(&self, id: &str, document: &Json) {
+        self.with(|sim| {
+            let stored = Stored { bytes: document.to_string().into_bytes(), expires_at: None };
+            sim.store.documents.insert(id.to_owned(), stored);
+            sim.store.mark(id, 0, sim.now);
+            (0..sim.heard.len()).for_each(|process| sim.wake(process));
+        });
+    }
+
+    /// The ids of all documents.
+    pub fn documents(&self) -> Vec<String> {
+        self.with(|sim| sim.store.documents.keys().cloned().collect())
+    }
+
     pub fn person(&self, body: &Json) {
         self.with(|sim| sim.planner.edit("PT0001", body, sim.now));
     }

@@ -1,5 +1,6 @@
 //! Work on tasks: marks, leases, answers that were lost, imports.
 
+use annika_sync::state::TaskState;
 use serde_json::json;
 
 use super::{Play, play::CYCLES};
@@ -189,26 +190,43 @@ pub fn a_create_that_slept_is_not_sent_late() {
 
 pub fn a_refused_create_is_no_proof_that_the_sends_before_it_made_nothing() {
     let mut play = Play::with_ids();
-    let document = |title: &str| {
-        let bytes = json!({"id": "a2", "plan_id": "plan-a", "title": title}).to_string().into_bytes();
-        Stored { bytes, expires_at: None }
-    };
-    let put = |play: &Play, title| {
-        play.with(|sim| {
-            sim.store.documents.insert("a2".to_owned(), document(title));
-            sim.store.mark("a2", 0, sim.now);
-            sim.wake(0);
-        });
-    };
+    let document = |title: &str| json!({"id": "a2", "plan_id": "plan-a", "title": title});
     play.with(|sim| sim.lose_next_answer = true);
-    put(&play, "a2:1");
+    play.put("a2", &document("a2:1"));
     play.until("the task is made", |sim| sim.planner.tasks.len() == 2);
     play.with(|sim| sim.faults.throttle = 10_000);
     play.until("the second send is refused", |sim| sim.tally.contains_key("throttled"));
     play.with(|sim| sim.faults.throttle = 0);
     // It cannot be sent again.
-    put(&play, "");
+    play.put("a2", &document(""));
     play.run(2 * CYCLES);
     assert_eq!(play.tasks(), ["PT0001", "PT0002"]);
-    assert_eq!(play.with(|sim| sim.store.documents.keys().cloned().collect::<Vec<_>>()), ["a1", "a2"]);
+    assert_eq!(play.documents(), ["a1", "a2"]);
+}
+
+pub fn a_create_that_arrives_late_is_not_sent_twice() {
+    let mut play = Play::new();
+    play.with(|sim| sim.late_next_write = Some(55_000));
+    play.put("a2", &json!({"id": "a2", "plan_id": "plan-a", "title": "a2:1"}));
+    play.run(4 * CYCLES);
+    assert_eq!(play.tasks(), ["PT0001", "PT0002"]);
+    assert_eq!(play.documents(), ["a1", "a2"]);
+}
+
+pub fn a_planner_task_that_another_document_has_is_left_to_it() {
+    let mut play = Play::new();
+    play.put("a2", &json!({"id": "a2", "plan_id": "plan-a", "title": "a2:1"}));
+    play.until("the task is made", |sim| sim.planner.tasks.len() == 2);
+    // Another document takes it before the answer is stored.
+    play.with(|sim| {
+        let state = TaskState { planner_id: Some("PT0002".to_owned()), ..TaskState::default() };
+        sim.store.owners.insert("PT0002".to_owned(), "a3".to_owned());
+        sim.store.tasks.entry("a3".to_owned()).or_default().record = serde_json::to_string(&state).ok();
+    });
+    play.put("a3", &json!({"id": "a3", "plan_id": "plan-a", "title": "a2:1"}));
+    play.run(2 * CYCLES);
+    assert_eq!(play.tasks(), ["PT0001", "PT0002"]);
+    let (owner, failed) =
+        play.with(|sim| (sim.store.owners.get("PT0002").cloned(), sim.store.tasks["a2"].failed.clone()));
+    assert_eq!((owner.as_deref(), failed.as_deref()), (Some("a3"), Some("mapped_elsewhere")));
 }

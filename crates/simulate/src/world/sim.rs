@@ -93,6 +93,8 @@ pub struct Sim {
     pub closed: BTreeMap<&'static str, i64>,
     /// The next write to Graph is carried out, and its answer lost.
     pub lose_next_answer: bool,
+    /// The next request that changes something arrives after so long, ms, when nobody waits for it any more.
+    pub late_next_write: Option<i64>,
     /// Sweeps over all known documents.
     pub sweeps: u64,
     /// How long values take, where somebody measures it.
@@ -330,6 +332,7 @@ impl Stage {
             clocks: vec![0; processes],
             closed: BTreeMap::new(),
             lose_next_answer: false,
+            late_next_write: None,
             sweeps: 0,
             lag: None,
             pace: Pace::Dense,

@@ -130,18 +130,20 @@ impl Wire {
         answer.await;
     }
 
-    /// A call of Graph; `None` = unknown.
+    /// A call of Graph, which may have to arrive late, ms; `None` = unknown.
     fn call<T: Send + 'static>(
         &self,
+        late: Option<i64>,
         effect: impl FnOnce(&mut Sim) -> T + Send + 'static,
     ) -> Answer<Option<T>> {
         let answer = Answer::default();
         let given = answer.clone();
         let mut sim = self.sim.lock();
         let chance = sim.faults.graph;
-        let fate = fate(&mut sim, chance);
-        let there = match fate {
-            Fate::Late => 1_000 + sim.rng.ms(40_000),
+        let fate = if late.is_some() { Fate::Late } else { fate(&mut sim, chance) };
+        let there = match (&fate, late) {
+            (_, Some(ms)) => ms,
+            (Fate::Late, None) => 1_000 + sim.rng.ms(40_000),
             _ => 20 + sim.rng.ms(150),
         };
         if !matches!(fate, Fate::Answered) {
@@ -402,7 +404,9 @@ impl World for Wire {
         let wanted = plans.to_vec();
         let requests = u32::try_from(wanted.len()).expect("few");
         let lists = self
-            .call(move |sim| wanted.iter().map(|plan| serve_list(sim, plan, begun_at)).collect::<Vec<_>>())
+            .call(None, move |sim| {
+                wanted.iter().map(|plan| serve_list(sim, plan, begun_at)).collect::<Vec<_>>()
+            })
             .await;
         let unknown = || {
             plans
@@ -519,7 +523,9 @@ impl World for Wire {
 
     async fn graph(&self, requests: Vec<GraphRequest>) -> Vec<GraphOutcome> {
         let count = requests.len();
-        let outcomes = self.call(move |sim| serve(sim, &requests)).await;
+        let writes = requests.iter().any(GraphRequest::is_write);
+        let late = if writes { self.sim.lock().late_next_write.take() } else { None };
+        let outcomes = self.call(late, move |sim| serve(sim, &requests)).await;
         let unknown = GraphOutcome::Unknown { reason: "no answer".to_owned() };
         outcomes.unwrap_or_else(|| vec![unknown; count])
     }

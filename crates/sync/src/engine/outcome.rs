@@ -378,6 +378,11 @@ impl<W: World> Engine<W> {
     }
 
     async fn deleted(&self, task: &mut Task, class: Class) -> After {
+        if !matches!(class, Class::Applied(_) | Class::Unknown) {
+            // It was surely not done. One of an earlier claim may have been.
+            let started = task.started;
+            task.state().deleting = task.state().deleting.filter(|at| *at < started);
+        }
         match class {
             Class::Applied(_) => {
                 task.unmap = task.snapshot.state.planner_id.clone();

@@ -96,12 +96,6 @@ impl<W: World> Engine<W> {
         refused: &mut BTreeMap<String, u16>,
     ) -> Result<Option<bool>, StoreError> {
         self.count_list(plan, &list);
-        let list = match list {
-            PlanList::Refused { .. } | PlanList::Incomplete { .. } if removed(Mutant::CompleteLists) => {
-                PlanList::Complete { tasks: Vec::new(), begun_at: self.world.now_ms() }
-            }
-            list => list,
-        };
         match list {
             PlanList::Complete { tasks, begun_at } => {
                 let nothing = KnownPlan::default();

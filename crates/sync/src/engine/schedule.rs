@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use super::{BATCH, Engine, Priority, memory::UNKNOWN_WAIT, poll::keep_newest};
 use crate::{
+    mutants::{Mutant, removed},
     schedule::Stretch,
     world::{KnownPlan, PlanList, PlanSchedule, Plans, StoreError, Turn, World},
 };
@@ -316,6 +317,13 @@ impl<W: World> Engine<W> {
         let known = self.world.known(&every).await?;
         let known: BTreeMap<_, _> = every.into_iter().zip(known).collect();
         let (mut lists, requests) = self.world.list(plans, &Pages(self)).await;
+        if removed(Mutant::CompleteLists) {
+            let empty = PlanList::Complete { tasks: Vec::new(), begun_at };
+            lists
+                .iter_mut()
+                .filter(|list| !matches!(list, PlanList::Complete { .. }))
+                .for_each(|list| list.clone_from(&empty));
+        }
         keep_newest(&mut lists);
         self.count("poll_requests", u64::from(requests));
         let silent = |list: &PlanList| matches!(list, PlanList::Incomplete { answered: false, .. });

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     lens::{self, Document, Field, SyncStamp, Value, same},
     mutants::{Mutant, removed},
-    state::TaskState,
+    state::{INTENT_MS, TaskState},
     world::{Direction, Event, LocalWrite, Snapshot},
 };
 
@@ -87,7 +87,9 @@ fn deleted_in_planner(
         step.events.push(Event::Deleted { direction: Direction::Down });
         return step;
     };
-    if edited_since_base(&state, here, context.now) && !removed(Mutant::EditBeatsDelete) {
+    // Our own deletion may have done it: then whoever wrote the document did so after it.
+    let own = state.deleting.is_some_and(|at| is_recent(at, context));
+    if (own || edited_since_base(&state, here, context.now)) && !removed(Mutant::EditBeatsDelete) {
         return recreate(state, here, context, planner_id);
     }
     let mut step = Step::new(state, Action::Finish).forget();
@@ -96,6 +98,11 @@ fn deleted_in_planner(
     step.unmap = planner_id;
     step.events.push(Event::Deleted { direction: Direction::Down });
     step
+}
+
+/// Whether a deletion that was sent then may be why the task is gone.
+fn is_recent(at: i64, context: &Context<'_>) -> bool {
+    context.now - at <= INTENT_MS
 }
 
 /// Whether the document holds a value that Planner never had, and that is no stale one.
@@ -175,6 +182,7 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
         return step;
     }
     if unchanged {
+        state.deleting = state.deleting.filter(|at| is_recent(*at, context)).or(Some(context.now));
         let mut step = Step::new(state, Action::Delete { etag: remote.etag });
         step.deletion = deletion;
         step
