@@ -27,6 +27,9 @@ struct Cli {
     /// Nothing goes wrong.
     #[arg(long)]
     no_faults: bool,
+    /// Add an agent that writes documents that name a parent.
+    #[arg(long)]
+    families: bool,
     /// Plays only this one.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
@@ -75,7 +78,12 @@ fn main() -> ExitCode {
 }
 
 fn simulate(cli: Cli) -> ExitCode {
-    let faults = if cli.no_faults { |_| Faults::default() } else { Faults::of };
+    let faults: fn(u64) -> Faults = match (cli.no_faults, cli.families) {
+        (false, false) => Faults::of,
+        (false, true) => Faults::of_families,
+        (true, false) => |_| Faults::default(),
+        (true, true) => |_| Faults { families: true, ..Faults::default() },
+    };
     if let Some(seed) = cli.seed {
         return one(seed, faults(seed), cli.trace);
     }

@@ -7,18 +7,24 @@
 -- pending  list annika:sync:pending      (one entry per task that waits; LLEN is the backlog)
 -- low      nobody waits for it; any other mark lifts the task into `due`
 -- A leased task keeps its place: only the hint moves, and the engine looks at it when it finishes.
--- Replies 1 if the task was not waiting before, else 0.
+-- Replies 1 if the task was not waiting before, else 0; and whether there was no state before.
 -- A state key of another type is left alone: one bad key must not keep others from being marked.
 local function mark(state, due, pending, id, mirror, now_ms, delay_ms, low)
   local kind = redis.call('TYPE', state)['ok']
   if kind ~= 'hash' and kind ~= 'none' then
     return 0
   end
-  redis.call('HINCRBY', state, 'hint', 1)
+  local fresh, leased_until = kind == 'none', 0
+  if fresh then
+    -- Nobody knows the task: one command says what the others would find out.
+    redis.call('HSET', state, 'hint', 1, 'marked_at', now_ms)
+  else
+    redis.call('HINCRBY', state, 'hint', 1)
+    leased_until = tonumber(redis.call('HGET', state, 'lease_until') or '0')
+    redis.call('HSETNX', state, leased_until > now_ms and 'remarked_at' or 'marked_at', now_ms)
+  end
   local behind = due .. ':low'
   local waits_behind = redis.call('ZSCORE', behind, id)
-  local leased_until = tonumber(redis.call('HGET', state, 'lease_until') or '0')
-  redis.call('HSETNX', state, leased_until > now_ms and 'remarked_at' or 'marked_at', now_ms)
   if leased_until > now_ms then
     if waits_behind and not low then
       redis.call('ZADD', due, waits_behind, id)
@@ -38,7 +44,7 @@ local function mark(state, due, pending, id, mirror, now_ms, delay_ms, low)
   end
   if redis.call('ZADD', place, 'NX', at, id) == 1 then
     redis.call('RPUSH', pending, mirror)
-    return 1
+    return 1, fresh
   end
   redis.call('ZADD', place, 'LT', at, id)
   return 0

@@ -1,5 +1,5 @@
 -- write: stores or deletes one task document, and tells everybody, in one step.
--- Version 4. `mark` and `reindex` stand in front of it.
+-- Version 5. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because the comparison, the document, the dirty mark and the lists must agree at every instant:
 -- a crash between them would lose a change for the sync or show a list that never was.
@@ -40,7 +40,10 @@ end
 
 local document = KEYS[1]
 local json = false
-local current = redis.pcall('GET', document)
+local delete, expectation = ARGV[1] == 'delete', ARGV[2]
+-- A create that meets nothing is the most usual call: it needs no look first.
+local made = not delete and expectation == 'absent' and redis.call('SET', document, ARGV[4], 'NX')
+local current = not made and redis.pcall('GET', document)
 if type(current) == 'table' then
   local kind = redis.call('TYPE', document)['ok']
   if kind == 'string' or kind == 'none' then
@@ -53,11 +56,9 @@ if type(current) == 'table' then
   current = redis.call('JSON.GET', document)
 end
 
-local delete = ARGV[1] == 'delete'
 if delete and not current then
   return {'absent', redis.call('EXISTS', KEYS[6])}
 end
-local expectation = ARGV[2]
 if (expectation == 'absent' and current) or (expectation == 'exact' and current ~= ARGV[3]) then
   return {'conflict', current}
 end
@@ -74,7 +75,9 @@ if delete then
   redis.call('EXPIRE', KEYS[8], kept)
   redis.pcall('HSET', KEYS[2], 'del', 1)
 else
-  if json then
+  if made then
+    action = 'created'
+  elseif json then
     -- KEEPTTL is for strings only.
     local ttl = redis.call('PTTL', document)
     redis.call('JSON.SET', document, '$', ARGV[4])
@@ -87,13 +90,15 @@ else
   if not current then
     action = 'created'
   end
-  -- A state of another type is the engine's trouble, and no reason to stop an agent half-way.
-  redis.pcall('HDEL', KEYS[2], 'del')
 end
 if answer ~= '' then
   redis.call('SET', KEYS[7], answer, 'EX', ARGV[14])
 end
-mark(KEYS[2], KEYS[3], KEYS[4], id, ARGV[7], now_ms(), tonumber(ARGV[8]))
+local _, fresh = mark(KEYS[2], KEYS[3], KEYS[4], id, ARGV[7], now_ms(), tonumber(ARGV[8]))
+if not delete and not fresh then
+  -- A state of another type is the engine's trouble, and no reason to stop an agent half-way.
+  redis.pcall('HDEL', KEYS[2], 'del')
+end
 reindex(KEYS[5], id, ARGV[9])
 redis.call('PUBLISH', ARGV[10],
   '{"action":"' .. action .. '","task_id":' .. ARGV[6] .. ',"task":' .. ARGV[4] .. ',"source":"agent"}')

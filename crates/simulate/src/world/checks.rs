@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::{
     actors::{ASSIGNEES, values},
+    families,
     oracle::texts,
     sim::Sim,
     wire::categories,
@@ -24,7 +25,10 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
         live.entry(of).or_default().push(id);
     }
     let mut documents: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for id in sim.store.documents.keys().filter(|id| sim.store.document(id, sim.now).is_some()) {
+    for id in sim.store.documents.keys() {
+        if sim.store.document(id, sim.now).is_none() || families::parent_of(sim, id).is_some() {
+            continue;
+        }
         documents.entry(sim.actors.of_document(id)).or_default().push(id);
     }
     let lineages: BTreeSet<String> =
@@ -65,6 +69,7 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
     wrong.extend(sim.store.creates.keys().map(|id| format!("the create of {id} is still open")));
     wrong.extend(lost(sim));
     wrong.extend(no_conflicts(sim));
+    wrong.extend(families::at_the_end(sim));
     wrong
 }
 

@@ -39,9 +39,16 @@ pub struct Faults {
     pub token: u64,
     /// Creates carry an id of ours (no fault: another way).
     pub external: bool,
+    /// An agent writes documents that name a parent (no fault: a habit).
+    pub families: bool,
 }
 
 impl Faults {
+    /// The mixture of a seed, with an agent that writes child documents.
+    pub fn of_families(seed: u64) -> Self {
+        Self { families: true, ..Self::of(seed) }
+    }
+
     /// The mixture of a seed.
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x5eed);
@@ -64,6 +71,7 @@ impl Faults {
             closed_plans: draw(&[0, 0, 0, 0, 1]),
             token: draw(&[0, 0, 200]),
             external: draw(&[0, 0, 1]) == 1,
+            families: false,
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod actors;
 pub mod checks;
 pub mod failover;
+pub mod families;
 pub mod faults;
 pub mod graph;
 pub mod lag;

@@ -20,7 +20,7 @@ use annika_sync::{
 };
 
 use super::{
-    actors::{Actors, Pace},
+    actors::{Actors, Pace, families},
     failover::Replica,
     faults::Faults,
     lag::Lag,
@@ -305,7 +305,10 @@ pub fn settings(external: bool) -> Settings {
 impl Stage {
     /// A world with as many processes as the seed draws.
     pub fn new(seed: u64, faults: Faults) -> Self {
-        Self::with_modes(seed, faults, modes(seed))
+        let wanted = faults.families;
+        let stage = Self::with_modes(seed, faults, modes(seed));
+        stage.sim.lock().actors.families = wanted.then(|| families::stream(seed));
+        stage
     }
 
     /// A world with so many continuous processes.

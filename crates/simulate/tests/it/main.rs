@@ -37,6 +37,14 @@ fn without_faults_both_sides_agree() {
 }
 
 #[test]
+fn without_faults_each_child_is_the_one_item_of_its_parent() {
+    let tally = check(seeds(0..28), |_| Faults { families: true, ..Faults::default() });
+    for what in ["agent writes a child", "agent lets a child go"] {
+        assert!(tally.get(what).is_some_and(|n| *n > 10), "{what}: {tally:?}");
+    }
+}
+
+#[test]
 fn with_faults_both_sides_agree_and_nothing_is_lost() {
     let tally = check(seeds(0..300), Faults::of);
     // A world in which these do not happen would prove nothing.

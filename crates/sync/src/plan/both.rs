@@ -238,14 +238,24 @@ fn remote_value_of(remote: &Fields, field: Field) -> Value {
     remote.get(&field).cloned().unwrap_or(Value::Null)
 }
 
-/// Remembers which items a person took off Planner's list: the documents that were these items go too.
+/// Remembers which items a person took off Planner's list: the documents that were these items go too. One that is
+/// missing from the document as well, or from what we sent, may have been taken off by an agent, and its own document
+/// puts it there again.
 fn remember_removed(state: &mut TaskState, remote: Option<&Value>, now: i64) {
     let (Some(Value::Checklist(there)), Some(Value::Checklist(base))) =
         (remote, state.base.get(&Field::Checklist))
     else {
         return;
     };
-    let removed: Vec<String> = base.keys().filter(|key| !there.contains_key(*key)).cloned().collect();
+    let has = |value: &Value, key: &str| matches!(value, Value::Checklist(items) if items.contains_key(key));
+    let sent_without = |key: &str| {
+        state.intents.iter().any(|intent| intent.field == Field::Checklist && !has(&intent.value, key))
+    };
+    let by_a_person = |key: &str| {
+        state.current.get(&Field::Checklist).is_some_and(|shown| has(shown, key)) && !sent_without(key)
+    };
+    let removed: Vec<String> =
+        base.keys().filter(|key| !there.contains_key(*key) && by_a_person(key)).cloned().collect();
     state.removed_items.retain(|key, _| !there.contains_key(key));
     if state.removed_items.len() + removed.len() > REMOVED_ITEMS {
         state.removed_items.clear();

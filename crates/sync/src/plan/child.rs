@@ -4,6 +4,8 @@
 //! is writing it once; from there the parent's own merge takes it to Planner and back. A child is agreed with its
 //! item as a task is with Planner: title and whether it is done, against a base, an edit beats an unseen deletion.
 
+use std::time::Duration;
+
 use super::{
     Action, Context, Deletion, Here, Problem, Step,
     both::{effective, local_write},
@@ -13,13 +15,15 @@ use super::{
 };
 use crate::{
     lens::{self, ChecklistItem, Document, Field, Fields, Items, SyncStamp, Value, same},
-    merge::{Merged, merge},
-    state::{Child, TaskState},
+    merge::{Conflict, Loser, Merged, merge},
+    state::{Child, TaskState, digest},
     world::{Direction, Event, Local, LocalWrite, Parent, Snapshot},
 };
 
 /// The longest title of a checklist item, in characters (graph.md §1.5: 100).
 const LONGEST_TITLE: usize = 100;
+/// How soon a child looks again at a parent whose own turn has not come yet.
+const UNSETTLED: Duration = Duration::from_secs(3);
 /// How soon a child whose parent is not there is looked at again, ms; its parent's next change makes it due at once.
 const PARENT_MS: i64 = 60_000;
 
@@ -59,6 +63,12 @@ impl<'a> Shelf<'a> {
             _ => Items::new(),
         };
         Ok(Self { bytes, document, items, parent })
+    }
+
+    /// Whether the engine has worked off the parent's document as it is now. Until then it may hold what an agent
+    /// wrote who had read an older one, and the parent's own merge is still to say what stands.
+    fn is_settled(&self) -> bool {
+        self.parent.state.seen.as_ref() == Some(&digest(self.bytes))
     }
 
     /// The write after which the item is as given, or gone.
@@ -143,6 +153,10 @@ pub(super) fn child(
         state.child = Some(Child { parent: parent.to_owned(), key: key.clone(), put_back: taken_off });
         return Step::new(state, shelf.with(&key, Some(own)));
     };
+    let news = *item != own && agreed_item(&state).as_ref() != Some(item);
+    if news && !shelf.is_settled() {
+        return Step::new(state, Action::Wait(UNSETTLED));
+    }
     let in_planner = match shelf.parent.state.base.get(&Field::Checklist) {
         Some(Value::Checklist(items)) => items.contains_key(&key),
         _ => false,
@@ -162,28 +176,42 @@ pub(super) fn child(
     let null = Value::Null;
     let base = |field: Field| state.base.get(&field).unwrap_or(&null).clone();
     let there = [
-        (Field::Title, Value::Text(own.title.clone()), Value::Text(item.title.clone()), title.unseen),
-        (Field::Percent, percent.value.clone(), Value::Number(there), percent.unseen),
+        (Field::Title, Value::Text(own.title.clone()), Value::Text(item.title.clone()), title),
+        (Field::Percent, percent.value.clone(), Value::Number(there), percent),
     ];
-    let merged: Vec<(Field, Merged, Value, Value)> = there
+    let merged: Vec<(Field, Merged, Value, Value, bool)> = there
         .into_iter()
-        .map(|(field, local, remote, unseen)| {
-            (field, merge(field, &base(field), &local, &remote, unseen), local, remote)
+        .map(|(field, local, remote, said)| {
+            let merged = merge(field, &base(field), &local, &remote, said.unseen);
+            (field, merged, local, remote, said.discarded)
         })
         .collect();
     let mut step = Step::new(state, Action::Finish);
     let mut target = Fields::new();
-    for (field, Merged { value, conflict }, local, remote) in merged {
+    for (field, Merged { value, conflict }, local, remote, discarded) in merged {
+        let shown = shown(here, field);
+        if let Some(lost) = shown.clone().filter(|shown| discarded && !same(field, shown, &local)) {
+            let conflict = Conflict { field, kept: local.clone(), lost, loser: Loser::Local };
+            step.events.push(conflict_event(&conflict, &here.names));
+        }
         step.state.replaced_by_agent(field, &local, context.now);
         if let Some(conflict) = conflict {
             step.state.remember_superseded(field, &conflict.lost, context.now);
             step.events.push(conflict_event(&conflict, &here.names));
         }
-        if step.state.base.get(&field).is_some_and(|base| !same(field, base, &remote)) {
+        if let Some(base) = step.state.base.get(&field).filter(|base| !same(field, base, &remote)).cloned() {
+            // Who still has the old value, or the document as it is, has not seen the new one.
+            step.state.remember_superseded(field, &base, context.now);
+            if let Some(shown) = shown.as_ref().filter(|shown| !same(field, shown, &value)) {
+                step.state.remember_superseded(field, shown, context.now);
+            }
             step.state.remote_changed.insert(field, context.now);
         }
         if !same(field, &local, &value) {
             step.downloaded.push(field);
+        }
+        // An old value that was no edit is corrected in the document, too.
+        if shown.map_or(!same(field, &local, &value), |shown| !same(field, &shown, &value)) {
             target.insert(field, value.clone());
         }
         step.state.base.insert(field, remote);
@@ -205,6 +233,14 @@ pub(super) fn child(
     step
 }
 
+/// What the document itself shows, as far as an item can hold it.
+fn shown(here: &Here, field: Field) -> Option<Value> {
+    match here.projection.fields.get(&field)? {
+        Value::Text(title) if field == Field::Title => Some(Value::Text(cut(title))),
+        value => Some(value.clone()),
+    }
+}
+
 /// The parent's document ran out of time, or left Redis because it is completed: Planner has it and its items.
 fn has_run_out(parent: &Parent) -> bool {
     parent.local == Local::Missing && parent.state.expires
@@ -224,20 +260,44 @@ fn agreed_item(state: &TaskState) -> Option<ChecklistItem> {
     Some(ChecklistItem { title: title.clone(), checked })
 }
 
+/// The values of an item that nobody had agreed on when it was taken off.
+fn gone_with_the_item(item: &ChecklistItem, agreed: &ChecklistItem) -> Vec<Event> {
+    let event = |field: Field, kept: Value, lost: Value| {
+        let differ = !same(field, &kept, &lost);
+        let conflict = Conflict { field, kept, lost, loser: Loser::Remote };
+        differ.then(|| conflict_event(&conflict, &lens::Names::default()))
+    };
+    let title = |item: &ChecklistItem| Value::Text(item.title.clone());
+    let percent = |item: &ChecklistItem| Value::Number(if item.checked { 100 } else { 0 });
+    let events = [
+        event(Field::Title, title(agreed), title(item)),
+        event(Field::Percent, percent(agreed), percent(item)),
+    ];
+    events.into_iter().flatten().collect()
+}
+
 /// The document names another parent now, or none: the item leaves its old one first.
 pub(super) fn leave(state: TaskState, snapshot: &Snapshot) -> Step {
     let key = state.child.as_ref().map(|child| child.key.clone()).unwrap_or_default();
     match snapshot.parent.as_ref().map(Shelf::of) {
         Some(Ok(shelf)) if shelf.items.contains_key(&key) => {
-            return Step::new(state, shelf.with(&key, None));
+            let agreed = agreed_item(&state);
+            let mut step = Step::new(state, shelf.with(&key, None));
+            // What somebody changed in the item meanwhile goes with it, and is told.
+            if let (Some(item), Some(agreed)) = (shelf.items.get(&key).filter(|_| shelf.is_settled()), agreed)
+            {
+                step.events.extend(gone_with_the_item(item, &agreed));
+            }
+            return step;
         }
+        Some(Ok(shelf)) if !shelf.is_settled() => return Step::new(state, Action::Wait(UNSETTLED)),
         Some(Err((code, _))) if code != "parent_missing" => {
             return Step::new(state, Action::Wait(super::millis(PARENT_MS)));
         }
         _ => {}
     }
     let fresh = TaskState { expires: state.expires, ..TaskState::default() };
-    let mut step = Step::new(fresh, Action::Wait(std::time::Duration::ZERO));
+    let mut step = Step::new(fresh, Action::Wait(Duration::ZERO));
     step.left_parent = true;
     step
 }
@@ -256,6 +316,9 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     };
     let item = shelf.as_ref().and_then(|shelf| shelf.items.get(&child.key).cloned());
     let deletion = Some(Deletion { direction: Direction::Up, stated: snapshot.delete_event });
+    if shelf.as_ref().is_some_and(|shelf| !shelf.is_settled()) && item != agreed_item(&state) {
+        return Step::new(state, Action::Wait(UNSETTLED));
+    }
     let (Some(shelf), Some(item)) = (shelf, item) else {
         if lost && !snapshot.delete_event {
             // The parent may be among what was lost, and come back with the item.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{ASSIGNEES, CHECKLIST, PLANS, Pace, TEXTS, agree, values};
+use super::{ASSIGNEES, CHECKLIST, PLANS, Pace, TEXTS, agree, families, values};
 use crate::world::{oracle::Write, sim::Sim, store::Stored};
 
 /// What an agent changes in a document.
@@ -43,7 +43,7 @@ pub fn create(sim: &mut Sim, number: u32) {
     write(sim, &id, &json!({}), doc, None);
 }
 
-fn document(sim: &Sim, id: &str) -> Option<Json> {
+pub(super) fn document(sim: &Sim, id: &str) -> Option<Json> {
     serde_json::from_slice(&sim.store.document(id, sim.now)?.bytes).ok()
 }
 
@@ -53,7 +53,7 @@ pub fn act(sim: &mut Sim, end: i64) {
     if sim.now + next < end {
         sim.at(next, move |sim| act(sim, end));
     }
-    let ids: Vec<String> = sim.store.documents.keys().cloned().collect();
+    let ids: Vec<String> = sim.store.documents.keys().filter(|id| !families::is_child(id)).cloned().collect();
     let Some(id) = sim.rng.pick(&ids).cloned() else { return };
     let Some(read) = document(sim, &id) else { return };
     if sim.pace == Pace::Office && sim.rng.chance(500) {
@@ -177,7 +177,7 @@ fn check(sim: &mut Sim, doc: &mut Json, lineage: &str) {
     put(sim, doc, CHECKLIST.documents, items.into(), false);
 }
 
-fn delete(sim: &mut Sim, id: &str) {
+pub(super) fn delete(sim: &mut Sim, id: &str) {
     let event = sim.rng.chance(6_000);
     let lineage = sim.actors.of_document(id);
     let planner_id = sim.store.state(id).planner_id;
@@ -205,7 +205,7 @@ fn put_back(sim: &mut Sim) {
 }
 
 /// SET, perhaps with EX, perhaps PUBLISH.
-fn write(sim: &mut Sim, id: &str, read: &Json, doc: Json, expires: Option<i64>) {
+pub(super) fn write(sim: &mut Sim, id: &str, read: &Json, doc: Json, expires: Option<i64>) {
     let before = document(sim, id);
     let stamped = doc.get("_sync").is_some();
     let planner_id = sim.store.state(id).planner_id.unwrap_or_default();
@@ -234,6 +234,7 @@ fn write(sim: &mut Sim, id: &str, read: &Json, doc: Json, expires: Option<i64>) 
             }
         }
     }
+    families::wrote_items(sim, &doc);
     let bytes = doc.to_string().into_bytes();
     sim.note("agent writes", |_| format!("{id} {doc}"));
     let expires_at = expires.map(|after| sim.now + after);

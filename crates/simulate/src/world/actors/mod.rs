@@ -1,6 +1,7 @@
 //! Agents and people: what each of them had seen, and what is known from outside about every task.
 
 mod agents;
+pub mod families;
 mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use serde_json::{Map, Value as Json};
 use super::{
     oracle::Oracle,
     planner::Planner,
-    sim::{START, Shared, Sim},
+    sim::{Rng, START, Shared, Sim},
     wire::PLANS,
 };
 
@@ -61,6 +62,13 @@ pub struct Actors {
     pub details_read: BTreeMap<String, (i64, Json)>,
     /// Lineages of creates that took each other's tasks that way (the stated limit of creates without an id of ours).
     pub guessed: BTreeSet<String>,
+    /// What the agent that writes child documents draws from; `None` = there is none in this play.
+    pub families: Option<Rng>,
+    children: u32,
+    /// Which child document is which checklist item.
+    pub item_keys: BTreeMap<String, String>,
+    /// Items that an agent wrote into a parent when their documents were gone: they are plain items now.
+    pub kept_items: BTreeSet<String>,
     /// Documents that were deleted, as agents may still have them.
     graves: Vec<(String, Json)>,
 }
@@ -255,6 +263,7 @@ pub fn begin(sim: &Shared, until: i64) {
         sim.at(3_000 + agent, move |sim| agents::act(sim, end));
     }
     sim.at(4_000, move |sim| people::act(sim, end));
+    families::begin(&mut sim, end);
 }
 
 /// Whether document and task say the same in everything that is followed, and belong together.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{ASSIGNEES, CHECKLIST, PLANS, TEXTS, agree, members, values};
+use super::{ASSIGNEES, CHECKLIST, PLANS, TEXTS, agree, families, members, values};
 use crate::world::{planner::By, sim::Sim};
 
 /// One act, and the next one a little later.
@@ -119,6 +119,7 @@ fn check(sim: &mut Sim, id: &str, lineage: &str) {
         }
         (3, Some((key, item))) => {
             sim.oracle.removed(item["title"].as_str().unwrap_or_default());
+            families::took_off(sim, &key);
             json!({"checklist": {key: null}})
         }
         _ => {

@@ -3,7 +3,7 @@
 use annika_sync::{
     lens::child_key,
     plan::Action,
-    state::TaskState,
+    state::{TaskState, digest},
     world::{Event, Local, Parent},
 };
 use serde_json::{Value as Json, json};
@@ -43,13 +43,8 @@ impl Family {
         for _ in 0..10 {
             let before = (self.parent.doc.clone(), self.child.doc.clone(), self.child.state.clone());
             self.parent.settle();
-            let there = self.parent.doc.clone().map(|bytes| Local::Present { bytes, expires: false });
-            self.child.parent = Some(Parent {
-                id: "agent-task-1".to_owned(),
-                local: there.unwrap_or(Local::Missing),
-                state: self.parent.state.clone(),
-            });
-            self.child.settle();
+            self.child.parent = Some(self.worked_off(self.parent.doc.clone()));
+            self.turn_of_the_child();
             if let Some(Parent { local: Local::Present { bytes, .. }, .. }) = &self.child.parent {
                 self.parent.doc = Some(bytes.clone());
             }
@@ -58,6 +53,31 @@ impl Family {
             }
         }
         panic!("no rest: {:?} {:?}", self.parent.state, self.child.state);
+    }
+
+    fn turn_of_the_child(&mut self) {
+        for _ in 0..20 {
+            match self.child.step().action {
+                Action::Finish => return,
+                Action::Wait(_) if self.child.state.failure.is_some() => return,
+                Action::Wait(wait) => {
+                    self.child.now += i64::try_from(wait.as_millis()).unwrap();
+                    if !wait.is_zero() {
+                        return;
+                    }
+                }
+                action => self.child.perform(&action),
+            }
+        }
+        panic!("no rest: {:?}", self.child.state);
+    }
+
+    /// The parent with this document, of which nothing is left to do.
+    fn worked_off(&self, document: Option<Vec<u8>>) -> Parent {
+        let mut state = self.parent.state.clone();
+        state.seen = document.as_deref().map(digest);
+        let there = document.map(|bytes| Local::Present { bytes, expires: false });
+        Parent { id: "agent-task-1".to_owned(), local: there.unwrap_or(Local::Missing), state }
     }
 
     fn in_planner(&self) -> Json {
@@ -308,4 +328,70 @@ fn a_child_that_vanished_in_a_rebuild_comes_back_and_one_that_vanished_later_is_
         let step = family.child.step();
         assert_eq!(step.deletion.map(|deletion| deletion.stated), deletion, "after {sweeps}: {step:?}");
     }
+}
+
+/// An agent wrote the parent as it had read it long before, and the parent's own turn has not come yet.
+fn stale_parent(family: &Family, checklist: &Json) -> Parent {
+    let mut document: Json = serde_json::from_slice(family.parent.doc.as_deref().unwrap()).unwrap();
+    document["checklist_items"] = checklist.clone();
+    let local = Local::Present { bytes: document.to_string().into_bytes(), expires: false };
+    Parent { local, ..family.worked_off(family.parent.doc.clone()) }
+}
+
+#[test]
+fn what_stands_in_a_parent_that_has_not_had_its_turn_is_neither_an_edit_nor_a_removal() {
+    let mut family = Family::usual();
+    let old = family.parent.document()["checklist_items"].clone();
+    family.child.agent(&[("title", json!("step 1"))]);
+    family.settle();
+    family.child.parent = Some(stale_parent(&family, &old));
+    let step = family.child.step();
+    assert!(matches!(step.action, Action::Wait(_)) && step.write.is_none(), "{step:?}");
+    family.settle();
+    assert_eq!(
+        (family.child.document()["title"].clone(), family.in_planner()["title"].clone()),
+        (json!("step 1"), json!("step 1"))
+    );
+
+    family.child.delete();
+    for list in [&old, &json!([])] {
+        family.child.parent = Some(stale_parent(&family, list));
+        let step = family.child.step();
+        assert!(
+            matches!(step.action, Action::Wait(_)) && !step.forget,
+            "the merge may put it back: {step:?}"
+        );
+    }
+    family.settle();
+    assert_eq!((family.items(), family.child.forgotten), (1, true));
+}
+
+#[test]
+fn an_old_tick_that_a_stale_agent_writes_is_no_edit_and_is_corrected() {
+    let mut family = Family::usual();
+    let old = family.child.document();
+    family.child.agent(&[("status", json!("completed"))]);
+    family.settle();
+    family.person(json!({"isChecked": false, "title": "the person's"}));
+    let mut stale = old;
+    stale["status"] = json!("not_started");
+    family.child.set(stale);
+    family.settle();
+    assert_eq!(family.in_planner(), json!({"title": "the person's", "isChecked": false}));
+    assert_eq!(family.child.document()["title"], "the person's", "the document says what Planner says");
+}
+
+#[test]
+fn an_item_that_an_agent_dropped_from_the_parent_while_the_answer_was_lost_deletes_no_document() {
+    let mut family = Family::usual();
+    family.parent.agent(&[("checklist_items", json!([]))]);
+    family.parent.settle();
+    // A person adds one: what Planner shows now is nothing that was ever sent.
+    family.parent.person_details(json!({"checklist": {"7f1c2d3e-6c4a-447a-aa24-9d718a0b86fa":
+        {"title": "new", "isChecked": false}}}));
+    family.parent.settle();
+    assert!(family.parent.state.removed_items.is_empty(), "{:?}", family.parent.state.removed_items);
+    family.settle();
+    assert!(family.child.doc.is_some());
+    assert_eq!(family.in_planner()["title"], "step one");
 }
