@@ -61,7 +61,7 @@ impl Family {
                 Action::Finish => return,
                 Action::Wait(_) if self.child.state.failure.is_some() => return,
                 Action::Wait(wait) => {
-                    self.child.now += i64::try_from(wait.as_millis()).unwrap();
+                    self.child.now += i64::try_from(wait.as_millis()).expect("short");
                     if !wait.is_zero() {
                         return;
                     }
@@ -332,7 +332,8 @@ fn a_child_that_vanished_in_a_rebuild_comes_back_and_one_that_vanished_later_is_
 
 /// An agent wrote the parent as it had read it long before, and the parent's own turn has not come yet.
 fn stale_parent(family: &Family, checklist: &Json) -> Parent {
-    let mut document: Json = serde_json::from_slice(family.parent.doc.as_deref().unwrap()).unwrap();
+    let mut document: Json =
+        serde_json::from_slice(family.parent.doc.as_deref().expect("a document")).expect("JSON");
     document["checklist_items"] = checklist.clone();
     let local = Local::Present { bytes: document.to_string().into_bytes(), expires: false };
     Parent { local, ..family.worked_off(family.parent.doc.clone()) }
