@@ -130,6 +130,7 @@ fn engine_settings(settings: &Settings) -> annika_sync::engine::Settings {
         renew: lease / 3,
         task_lease,
         guard,
+        external_id: settings.planner.external_id.clone(),
         ..annika_sync::engine::Settings::default()
     }
 }

@@ -19,6 +19,9 @@ pub struct PlannerSettings {
     /// The time of day, in UTC, that Planner is told for a day without one. Read from `PLANNER_DUE_TIME` (`HH:MM`),
     /// default 10:00, as Planner's own page does.
     pub due_time: DayTime,
+    /// Under which name this deployment's creates carry ids of ours, through Graph's beta: a create whose answer was
+    /// lost is then simply sent again. Read from `PLANNER_EXTERNAL_ID`; not set = creates of v1.0 without ids.
+    pub external_id: Option<String>,
     /// How many replicas of Redis must have the intent of a create before it is sent; 0 does not wait. Read from
     /// `REDIS_REPLICAS`, default 0.
     pub replicas: u32,
@@ -85,6 +88,17 @@ impl PlannerSettings {
                 DayTime::default()
             }),
         };
+        let external_id = reader.text("PLANNER_EXTERNAL_ID").filter(|name| {
+            let valid = name.len() <= 100
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+            if !valid {
+                reader.reject(
+                    "PLANNER_EXTERNAL_ID",
+                    "must be a name of this deployment: up to 100 letters, digits, `.`, `-`, `_`",
+                );
+            }
+            valid
+        });
         let replicas = reader.text("REDIS_REPLICAS").map_or(0, |text| {
             text.parse().unwrap_or_else(|_| {
                 reader.reject("REDIS_REPLICAS", "must be a whole number, 0 or more");
@@ -111,6 +125,7 @@ impl PlannerSettings {
             poll_schedule,
             poll_mode,
             due_time,
+            external_id,
             replicas,
             lease,
             task_lease,

@@ -43,6 +43,7 @@ fn every_broken_rule_is_told_at_once() {
         ("GRAPH_RATE_BURST", "many"),
         ("PLANNER_POLL_MODE", "sometimes"),
         ("PLANNER_DUE_TIME", "24:00"),
+        ("PLANNER_EXTERNAL_ID", "two words"),
         ("PLANNER_POLL_SCHEDULE", "* *"),
         ("ENTRA_BASE_URL", "https://login.example"),
         ("RUST_LOG", "annika=loud"),

@@ -196,7 +196,10 @@ private {
         "The Planner ids and ETags of a plan's last complete list.";
     SYNC_POLL sync_poll(plan_id) = "annika:sync:poll:{plan_id}",
         Hash Fields, Life::Persistent, Public, "sync", Cap::PerPlan, Plan,
-        "When a plan was polled, when it is next, and whether it is suspended.";
+        "When a plan was polled, and when it is next.";
+    SYNC_BLOCKS sync_blocks() = "annika:sync:blocks",
+        Hash Json, expires(86_400), Public, "sync", Cap::PerPlan, Nothing,
+        "What stands against plans, by plan: their list is refused, or they take no new tasks.";
     SYNC_POLLS sync_polls() = "annika:sync:polls",
         Set Text, expires(3_600), Public, "sync", Cap::PerPlan, Plan,
         "Plans that somebody wants polled now; `*` stands for all of them.";

@@ -1,11 +1,16 @@
 //! Health of the sync: what the engine publishes, and what readiness makes of it.
 
-use annika_sync::{gauges::Histogram, world::Report};
+use annika_sync::{blocks::Blocks, gauges::Histogram, world::Report};
 use redis::{FromRedisValue, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{commit::iso, guard};
+use super::{
+    blocks::{self, Blocked},
+    commit::iso,
+    guard,
+    scripts::HEALTH,
+};
 use crate::{
     keys,
     store::{Store, StoreError, command},
@@ -60,6 +65,7 @@ pub(super) async fn publish(
     };
     let healthy = report.graph_down_since.is_none()
         && report.refused_plans.is_empty()
+        && report.blocks.is_empty()
         && depths.failed == 0
         && state == "synced";
     let rebuild = report.rebuild.as_ref().map(|progress| {
@@ -89,6 +95,8 @@ pub(super) async fn publish(
         "discovery_bound_seconds": discovery_bound_s(depths.keys),
         "plans": report.plans,
         "refused_plans": report.refused_plans,
+        "suspended_plans": blocked(report, blocks::suspended),
+        "full_plans": blocked(report, blocks::full),
         "problems": report.problems,
         "last_successful_sync": report.last_poll.map(iso),
         "last_sweep": report.last_sweep.map(iso),
@@ -104,9 +112,16 @@ pub(super) async fn publish(
             "begun": lists.begun, "complete": lists.complete, "last_complete": lists.last_complete.map(iso),
         }))).collect::<serde_json::Map<_, _>>(),
     });
-    let mut set = command("SET", keys::sync_health());
-    set.arg(health.to_string()).arg("EX").arg(keys::SYNC_HEALTH.ttl_s().unwrap_or_default());
-    store.command::<Value>(&set).await.map(|_| ())
+    let seconds = i64::from(keys::SYNC_HEALTH.ttl_s().unwrap_or_default());
+    store.run(&HEALTH.call().key(keys::sync_health()).arg(health.to_string()).num(seconds)).await.map(|_| ())
+}
+
+/// The plans that are blocked in one way.
+fn blocked(
+    report: &Report,
+    how: fn(&Blocks) -> Option<Blocked>,
+) -> std::collections::BTreeMap<&str, Blocked> {
+    report.blocks.iter().filter_map(|(plan, blocks)| Some((plan.as_str(), how(blocks)?))).collect()
 }
 
 fn counters(report: &Report, own: &[(&'static str, u64)]) -> std::collections::BTreeMap<&'static str, u64> {
@@ -145,6 +160,10 @@ pub struct Published {
     pub graph_down_since: Option<String>,
     /// Plans whose list was refused, with the status.
     pub refused_plans: std::collections::BTreeMap<String, u16>,
+    /// Plans that are suspended: Graph refuses their list again and again.
+    pub suspended_plans: std::collections::BTreeMap<String, Blocked>,
+    /// Plans that take no new tasks.
+    pub full_plans: std::collections::BTreeMap<String, Blocked>,
     /// What is wrong with the settings.
     pub problems: Vec<String>,
     /// Plans that are synced.

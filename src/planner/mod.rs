@@ -4,6 +4,7 @@
 //! mode). The engine itself lives in `annika_sync`; [`PlannerWorld`] is what is under it here.
 
 mod aging;
+mod blocks;
 mod categories;
 mod commit;
 mod epoch;
@@ -29,6 +30,7 @@ mod upkeep;
 mod users;
 mod world;
 
+pub use blocks::Blocked;
 pub use epoch::rebuild;
 pub use failed::{Retry, retry_failed};
 pub use guard::{Guarded, guarded, release};

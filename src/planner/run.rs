@@ -256,6 +256,24 @@ impl Planner {
                         format!("Graph refuses the list of plan {plan} with {status}"),
                     ));
                 }
+                for (plan, blocked) in &health.suspended_plans {
+                    reasons.push((
+                        "plan_suspended",
+                        format!(
+                            "the list of plan {plan} is refused since {} ({}): the plan waits until {}, and its tasks with it",
+                            blocked.since, blocked.code, blocked.until
+                        ),
+                    ));
+                }
+                for (plan, blocked) in &health.full_plans {
+                    reasons.push((
+                        "plan_full",
+                        format!(
+                            "plan {plan} takes no new tasks since {} ({}): the next one is tried at {}",
+                            blocked.since, blocked.code, blocked.until
+                        ),
+                    ));
+                }
                 reasons.extend(health.problems.iter().map(|problem| ("plans_unreadable", problem.clone())));
             }
         }

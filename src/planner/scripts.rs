@@ -64,6 +64,8 @@ pub static RESTORE: Script = Script::new(
 );
 /// Writes fields of a hash, also where Redis is full.
 pub static KEEP: Script = Script::new("planner/keep", 1, include_str!("lua/keep.lua"));
+/// Publishes the engine's health, also where Redis is full.
+pub static HEALTH: Script = Script::new("planner/health", 1, include_str!("lua/health.lua"));
 /// Keeps the pace for the next engine.
 pub static PACE: Script = Script::new("planner/pace", 2, include_str!("lua/pace.lua"));
 /// Takes the document of a completed task out of Redis.

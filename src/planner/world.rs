@@ -1,6 +1,7 @@
 //! `World` in production: Redis and Microsoft Graph under the sync engine.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use annika_sync::{
+    blocks::Blocks,
     engine::EPOCH_CHANGED,
     lens::Document,
     world::{
@@ -21,7 +23,7 @@ use redis::Value;
 use tokio::sync::Notify;
 
 use super::{
-    commit, epoch, exchange, guard, health, lists, load, plans, reclaim,
+    blocks, commit, epoch, exchange, guard, health, lists, load, plans, reclaim,
     scripts::{CLAIM, FREE, INGEST, KEEP, LEASE, PACE, PAUSE, mark_call},
     signals::signals,
     sweep,
@@ -480,6 +482,14 @@ impl World for PlannerWorld {
 
     async fn keep_schedules(&self, schedules: &[(String, PlanSchedule)]) -> Stored<()> {
         lists::keep_schedules(&self.store, schedules).await.map_err(failed)
+    }
+
+    async fn blocks(&self) -> Stored<BTreeMap<String, Blocks>> {
+        blocks::read_all(&self.store).await.map_err(failed)
+    }
+
+    async fn keep_blocks(&self, plan: &str, blocks: &Blocks) -> Stored<()> {
+        blocks::keep(&self.store, plan, blocks).await.map_err(failed)
     }
 
     async fn open_creates(&self) -> Stored<Vec<OpenCreate>> {

@@ -86,6 +86,9 @@ pub fn guard(rule: Mutant) -> Guard {
         Mutant::Settle => Guard::Play("a_create_that_arrives_late_is_not_sent_twice"),
         Mutant::CreatedWith => Guard::Play("a_text_that_the_create_could_not_carry_does_not_beat_a_deletion"),
         Mutant::MappedElsewhere => Guard::Play("a_planner_task_that_another_document_has_is_left_to_it"),
+        Mutant::Suspension => Guard::Play("a_suspended_plan_is_left_alone_and_goes_on_with_what_waits"),
+        Mutant::RetryBudget => Guard::Play("repeats_leave_room_for_fresh_work"),
+        Mutant::FullPlan => Guard::Play("a_full_plan_is_tried_by_one_task_a_period"),
         _ => Guard::Seeds(STRONG),
     }
 }

@@ -4,6 +4,7 @@
 //! [`plan`] decides from the three what to do next; [`engine`] does it through [`world::World`].
 //! Nothing here knows Redis, HTTP or a real clock, so production and simulation run the same code.
 
+pub mod blocks;
 pub mod engine;
 pub mod etag;
 pub mod explain;

@@ -67,6 +67,9 @@ mutants! {
     RestoredUnseen: "what a restored document holds was seen by nobody",
     ElementMerge: "sets are merged element by element",
     ThrottlePause: "Graph is left alone while it throttles",
+    Suspension: "a plan whose list is refused again is left alone, and so are its tasks",
+    FullPlan: "a plan that is full gets no new tasks but one to try",
+    RetryBudget: "repeats are a small part of the requests",
 }
 
 #[cfg(feature = "mutants")]

@@ -286,16 +286,24 @@ fn go_on(
     if let Some(step) = create::bequeath(&state, snapshot, here.as_ref()) {
         return step;
     }
-    if let Some(failure) = &state.failure {
+    if let Some(failure) = state.failure.clone() {
         // A deletion that Graph refuses is parked under no digest.
         let digest = here.as_ref().map_or("", |here| here.digest.as_str());
         let stands = failure.digest == digest
             && (failure.retry_at == 0 || context.now < failure.retry_at)
             && !news
-            && snapshot.absent_lists == 0;
+            && snapshot.absent_lists == 0
+            && !(failure.code == gone::NOT_LISTED && gone::is_listed(&state, context));
+        if failure.digest != digest {
+            // Another document is tried at once, and as often as any.
+            state.attempts = 0;
+        }
         if stands {
             let action = match failure.retry_at {
                 0 => Action::Finish,
+                at if failure.code == gone::NOT_LISTED => {
+                    Action::Wait(millis(at - context.now).min(gone::SETTINGS_WAIT))
+                }
                 at => Action::Wait(millis(at - context.now)),
             };
             return Step::new(state, action);

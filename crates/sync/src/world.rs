@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use crate::lens::{Categories, DayTime, Document};
 
+use crate::blocks::Blocks;
 use crate::gauges::{Histogram, Lists, Traffic};
 use crate::state::Attempt;
 
@@ -180,8 +181,10 @@ pub struct Report {
     pub graph_down_since: Option<i64>,
     /// Plans that are synced.
     pub plans: usize,
-    /// Plans whose list was refused, with the status.
+    /// Plans whose list was refused, with the status, and that are not suspended.
     pub refused_plans: BTreeMap<String, u16>,
+    /// What stands against plans, where anything does.
+    pub blocks: BTreeMap<String, Blocks>,
     /// Problems with the settings.
     pub problems: Vec<String>,
     /// From the first mark of a change until Planner had it.
@@ -272,6 +275,10 @@ pub trait World: Send + Sync {
     /// Remembers that.
     fn keep_schedules(&self, schedules: &[(String, PlanSchedule)])
     -> impl Future<Output = Stored<()>> + Send;
+    /// What stands against plans, where anything does.
+    fn blocks(&self) -> impl Future<Output = Stored<BTreeMap<String, Blocks>>> + Send;
+    /// Remembers what stands against a plan, or that nothing does.
+    fn keep_blocks(&self, plan: &str, blocks: &Blocks) -> impl Future<Output = Stored<()>> + Send;
     /// Creates that were begun and whose outcome is not stored.
     fn open_creates(&self) -> impl Future<Output = Stored<Vec<OpenCreate>>> + Send;
     /// Stores what a complete list showed and marks what changed; a commit's newer ETag wins.

@@ -170,6 +170,8 @@ pub struct Store {
     pub users: BTreeMap<String, Value>,
     /// Groups by id, as Graph shows them.
     pub groups: BTreeMap<String, Value>,
+    /// Tasks by their creators' ids: `contextScenarioId`, `externalObjectId` (beta).
+    pub external: HashMap<(String, String), String>,
     /// What became of tasks.
     pub changes: Changes,
     /// The moment of the operation under way.

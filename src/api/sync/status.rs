@@ -36,7 +36,7 @@ pub fn shown(overview: &Overview) -> Value {
             "backlog": {"due": 0, "waiting": 1, "age_s": 0.0, "pending": 1, "failed": 1, "known_tasks": 118,
                 "open_creates": 0, "orphans_held": 0, "conflicts_kept": 4, "discovery_bound_seconds": 31},
             "plans": [{"plan_id": "xqQg5FS2LkCp935s-FIFm2QAFkHM", "last_list": "2026-11-25T10:15:00Z", "tasks": 118,
-                "complete_ratio": 1.0, "refused": null, "schedule": {}}],
+                "complete_ratio": 1.0, "refused": null, "suspended": null, "full": null, "schedule": {}}],
             "throttle": {"pause_until": "1764064800000"}, "throttle_ratio": 0.0,
             "upload_lag": {"count": 40, "sum_ms": 9200, "p50_ms": 250, "p99_ms": 1000, "buckets": [[100, 2], [250, 31]]},
             "download_lag": {"count": 12, "sum_ms": 1900, "p50_ms": 250, "p99_ms": 250, "buckets": [[100, 3], [250, 12]]},

@@ -10,7 +10,7 @@ use crate::{
         answer::{Answer, Failed},
         table::{cell, table},
     },
-    planner::{Explained, Lag, Overview, Planner, Records, Restored, Retry},
+    planner::{Blocked, Explained, Lag, Overview, PlanView, Planner, Records, Restored, Retry},
 };
 
 pub(super) async fn status(planner: &Planner, now: i64) -> Result<Answer, Failed> {
@@ -79,7 +79,7 @@ fn overview_text(overview: &Overview, now: i64) -> String {
                 ago(&plan.last_list),
                 plan.tasks.map_or_else(|| "-".to_owned(), |tasks| tasks.to_string()),
                 plan.complete_ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0)),
-                plan.refused.map_or_else(String::new, |status| format!("refused with {status}")),
+                hindered(plan),
                 plan.schedule
                     .iter()
                     .map(|(name, value)| format!("{name}={value}"))
@@ -93,6 +93,17 @@ fn overview_text(overview: &Overview, now: i64) -> String {
         text.push_str(&table(&["plan", "last list", "tasks", "whole", "", ""], &rows));
     }
     text
+}
+
+/// Why a plan is not listed, or takes no new tasks: since when, until when, and the code.
+fn hindered(plan: &PlanView) -> String {
+    let blocked = |word: &str, blocked: &Option<Blocked>| {
+        let Blocked { since, until, code } = blocked.as_ref()?;
+        Some(format!("{word} since {since} until {until} ({code})"))
+    };
+    let refused = plan.refused.map(|status| format!("refused with {status}"));
+    let all = [blocked("suspended", &plan.suspended), blocked("full", &plan.full), refused];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn lag_text(lag: &Lag) -> String {

@@ -36,6 +36,16 @@ impl Overview {
             self.guard.redis.held,
         );
         text.gauge(
+            "suspended_plans",
+            "Plans whose list is refused again and again.",
+            self.plans.iter().filter(|plan| plan.suspended.is_some()).count(),
+        );
+        text.gauge(
+            "full_plans",
+            "Plans that take no new tasks.",
+            self.plans.iter().filter(|plan| plan.full.is_some()).count(),
+        );
+        text.gauge(
             "rebuilding",
             "1 while the sync's memory is built anew.",
             u64::from(self.rebuild.is_some()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use annika_sync::blocks::Blocks;
 use redis::Cmd;
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use crate::{
     keys,
     planner::{
         Planner,
+        blocks::{self, Blocked},
         commit::iso,
         guard::Guarded,
         health::{self, Lag, Published, Rebuild},
@@ -102,6 +104,10 @@ pub struct PlanView {
     pub complete_ratio: Option<f64>,
     /// Graph refuses its list with this status.
     pub refused: Option<u16>,
+    /// Graph refuses its list again and again: it is left alone, and so are its tasks.
+    pub suspended: Option<Blocked>,
+    /// It takes no new tasks.
+    pub full: Option<Blocked>,
     /// What else is stored of its schedule.
     pub schedule: BTreeMap<String, String>,
 }
@@ -184,6 +190,7 @@ impl Planner {
             commands.push(command("HGETALL", &keys::sync_poll(plan)));
         }
         let store = &self.world().store;
+        let blocks = blocks::read_all(store).await?;
         let mut replies = store.pipeline(&commands).await.into_iter();
         let mut next = || replies.next().unwrap_or_else(|| Err(StoreError::other("a reply is missing")));
         let (seconds, micros): (i64, i64) = read(next()?)?;
@@ -202,7 +209,7 @@ impl Planner {
         let throttle: BTreeMap<String, String> = read(next()?)?;
         let mut views = Vec::with_capacity(plans.len());
         for plan in plans {
-            views.push(plan_view(plan, read(next()?)?, published));
+            views.push(plan_view(plan, read(next()?)?, published, blocks.get(plan)));
         }
         let due = [keys::sync_due(), keys::sync_due_low()].map(|key| {
             let mut due = command("ZCOUNT", key);
@@ -216,7 +223,12 @@ impl Planner {
     }
 }
 
-fn plan_view(plan: &str, poll: BTreeMap<String, String>, published: &Published) -> PlanView {
+fn plan_view(
+    plan: &str,
+    poll: BTreeMap<String, String>,
+    published: &Published,
+    blocks: Option<&Blocks>,
+) -> PlanView {
     let number = |name: &str| poll.get(name).and_then(|text| text.parse::<i64>().ok());
     let lists = published.lists.get(plan).filter(|lists| lists.begun > 0);
     PlanView {
@@ -225,6 +237,8 @@ fn plan_view(plan: &str, poll: BTreeMap<String, String>, published: &Published) 
         tasks: number("total").and_then(|total| u64::try_from(total).ok()),
         complete_ratio: lists.map(|lists| lists.complete as f64 / lists.begun as f64),
         refused: published.refused_plans.get(plan).copied(),
+        suspended: blocks.and_then(blocks::suspended),
+        full: blocks.and_then(blocks::full),
         schedule: poll.into_iter().filter(|(name, _)| !OWN_FORM.contains(&name.as_str())).collect(),
     }
 }

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use annika::{keys, planner::OBSERVE, store::Store};
 use annika_sync::{
+    blocks::{Blocks, Full, Refused},
     state::{Create, TaskState},
-    world::{KnownPlan, Observation, PlanSchedule, Quota, RemoteCopy, SeenDetails, World},
+    world::{KnownPlan, Observation, PlanSchedule, Quota, RemoteCopy, Report, SeenDetails, World},
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -106,6 +107,42 @@ async fn a_full_redis_keeps_the_schedule_of_its_plans() {
     assert_eq!(stage.other_world().schedules(&["M".to_owned()]).await.unwrap(), [of_m]);
     let cursor: String = stage.redis.hget(keys::sync_poll("M"), "details_cursor").await.unwrap();
     assert_eq!(cursor, "P-7");
+}
+
+#[tokio::test]
+async fn a_full_redis_takes_the_engines_health() {
+    let mut stage = Stage::start().await;
+    stage.world.report(&Report::default()).await.unwrap();
+    let before = stage.text(keys::sync_health()).await.unwrap();
+    let _: redis::Value =
+        redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).query_async(&mut stage.redis).await.unwrap();
+    let report = Report { plans: 7, ..Report::default() };
+    stage.world.report(&report).await.unwrap();
+    let after = stage.text(keys::sync_health()).await.unwrap();
+    assert!(!before.contains("\"plans\":7") && after.contains("\"plans\":7"), "{after}");
+    let ttl: i64 = stage.redis.ttl(keys::sync_health()).await.unwrap();
+    assert!((290..=300).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test]
+async fn what_stands_against_a_plan_is_kept_for_the_next_engine_for_a_day_also_when_redis_is_full() {
+    let mut stage = Stage::start().await;
+    assert_eq!(stage.world.blocks().await.unwrap(), BTreeMap::new());
+    let refused = Refused { status: 403, since: 1, until: 2, times: 3 };
+    let full = Full { code: "MaximumTasksInProject".into(), since: 4, until: 5, times: 6, told: "a".into() };
+    let [one, two] =
+        [Blocks { refused: Some(refused), full: None }, Blocks { refused: None, full: Some(full) }];
+    stage.world.keep_blocks("L", &one).await.unwrap();
+    let _: redis::Value =
+        redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).query_async(&mut stage.redis).await.unwrap();
+    stage.world.keep_blocks("M", &two).await.unwrap();
+    let kept = stage.other_world().blocks().await.unwrap();
+    assert_eq!(kept, BTreeMap::from([("L".to_owned(), one), ("M".to_owned(), two)]));
+    let ttl: i64 = stage.redis.ttl(keys::sync_blocks()).await.unwrap();
+    assert!((86_390..=86_400).contains(&ttl), "{ttl}");
+    stage.world.keep_blocks("L", &Blocks::default()).await.unwrap();
+    stage.world.keep_blocks("M", &Blocks::default()).await.unwrap();
+    assert!(!stage.exists(keys::sync_blocks()).await, "nothing is left of plans that nothing stands against");
 }
 
 /// The observe call of a process that looked at the map before somebody else wrote it.

@@ -50,6 +50,13 @@ async fn a_full_redis_refuses_new_tasks_by_name_and_syncs_what_is_there() {
     let theirs = rig.mapped("theirs").await.unwrap();
     rig.control().person_patch(seed::PERSON, &theirs, json!({"title": "edited in Planner"})).unwrap();
     within(30, "the deletion reaches Planner", async || rig.titled("there: deleted").is_empty()).await;
+    // The engine is heard all the while.
+    let heard = rig.get("/api/sync/status").await.json["published_at"].clone();
+    within(20, "health is published while Redis is full", async || {
+        let now = rig.get("/api/sync/status").await.json["published_at"].clone();
+        now.is_string() && now != heard
+    })
+    .await;
     rig.send("POST", "/api/sync/poll", None).await;
     within(60, "the edit comes down", async || {
         rig.document("theirs").await.is_some_and(|task| task["title"] == "edited in Planner")

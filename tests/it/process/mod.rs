@@ -12,6 +12,7 @@ mod kill_runs;
 mod lifecycle;
 mod network;
 mod outages;
+mod places;
 mod session;
 mod staging;
 mod switches;

@@ -2,10 +2,14 @@
 //! mutants that random schedules miss.
 
 mod deletes;
+mod losses;
+mod places;
 mod play;
 mod work;
 
 pub use deletes::*;
+pub use losses::*;
+pub use places::*;
 pub use work::*;
 
 use play::Play;
@@ -25,16 +29,21 @@ plays! {
     a_document_that_is_back_before_the_deletion_keeps_its_task,
     a_document_that_is_put_back_after_the_deletion_was_sent_is_a_new_task,
     a_document_whose_map_was_lost_finds_its_task_again,
+    a_full_plan_is_tried_by_one_task_a_period,
     a_lost_answer_makes_no_second_write,
     a_mark_during_work_is_worked_off_at_once,
     a_partial_edit_brings_back_the_whole_task,
     a_plan_whose_list_is_refused_has_lost_nothing,
     a_planner_task_that_another_document_has_is_left_to_it,
     a_process_that_lost_its_lease_writes_nothing,
+    a_redis_that_lost_everything_imports_every_task_once_and_deletes_none,
+    a_redis_that_lost_its_documents_deletes_nothing_in_planner,
+    a_redis_that_lost_what_the_sync_remembers_gives_every_document_its_task_back,
     a_refused_create_is_no_proof_that_the_sends_before_it_made_nothing,
     a_refused_value_that_a_person_then_writes_is_the_persons,
     a_silent_document_keeps_a_value_on_its_way,
     a_stale_write_over_a_restored_document_is_a_conflict,
+    a_suspended_plan_is_left_alone_and_goes_on_with_what_waits,
     a_task_in_a_plan_that_cannot_be_listed_is_not_taken_for_deleted,
     a_text_that_the_create_could_not_carry_does_not_beat_a_deletion,
     an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it,
@@ -45,7 +54,9 @@ plays! {
     items_of_both_sides_stand,
     nothing_is_sent_while_graph_throttles,
     one_404_is_no_deletion_even_where_lists_lack_the_task,
+    repeats_leave_room_for_fresh_work,
     what_a_person_makes_is_imported_once,
+    what_graph_never_answers_is_listed_then_tried_rarely_and_anew_after_an_edit,
     what_had_a_time_to_live_is_not_deleted_in_planner,
     what_lists_lacked_before_a_plan_was_closed_is_not_taken_for_deleted,
 }

@@ -1,6 +1,6 @@
 //! A world with one task that both sides have, and the hands to move it.
 
-use annika_sync::world::Event;
+use annika_sync::world::{Event, GuardLimits};
 use serde_json::{Value as Json, json};
 
 use crate::world::{
@@ -24,16 +24,23 @@ impl Play {
 
     /// With so many processes.
     pub fn of(processes: usize) -> Self {
-        Self::with_faults(Faults::default(), processes)
+        Self::on(Stage::of(1, Faults::default(), processes))
     }
 
     /// Creates carry an id of ours.
     pub fn with_ids() -> Self {
-        Self::with_faults(Faults { external: true, ..Faults::default() }, 1)
+        Self::on(Stage::of(1, Faults { external: true, ..Faults::default() }, 1))
     }
 
-    fn with_faults(faults: Faults, processes: usize) -> Self {
-        let mut play = Self { stage: Stage::of(1, faults, processes) };
+    /// With a guard against mass deletions.
+    pub fn guarded(limits: GuardLimits) -> Self {
+        let mut stage = Stage::of(1, Faults::default(), 1);
+        stage.settings.guard = limits;
+        Self::on(stage)
+    }
+
+    fn on(stage: Stage) -> Self {
+        let mut play = Self { stage };
         play.set(&json!({"id": "a1", "plan_id": "plan-a", "title": "a1:1", "bucket_id": "a1:2"}));
         play.run(CYCLES);
         assert_eq!(play.tasks(), ["PT0001"], "the task is made");

@@ -33,8 +33,12 @@ pub struct Faults {
     pub failovers: u64,
     /// How far the processes' clocks are apart at most, ms. They jump within that.
     pub clocks: u64,
-    /// A plan is refused for up to half a minute, so many times.
+    /// A plan is refused for a while, so many times.
     pub closed_plans: u64,
+    /// For how long at most, ms.
+    pub closed_for: u64,
+    /// A plan takes no new tasks for up to a minute, so many times.
+    pub full_plans: u64,
     /// A token takes seconds, or is not to be had.
     pub token: u64,
     /// Creates carry an id of ours (no fault: another way).
@@ -72,6 +76,8 @@ impl Faults {
             token: draw(&[0, 0, 200]),
             external: draw(&[0, 0, 1]) == 1,
             families: false,
+            closed_for: draw(&[27_000, 27_000, 90_000]),
+            full_plans: draw(&[0, 0, 0, 1, 2]),
         }
     }
 }

@@ -77,6 +77,16 @@ fn answer(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
     if plan_of(sim, request).is_some_and(|plan| sim.is_closed(&plan)) {
         return refused(403);
     }
+    if sim.broken_plan.is_some() && plan_of(sim, request).as_deref() == sim.broken_plan {
+        return answered(500, None);
+    }
+    if let GraphRequest::CreateTask { body, .. } = request
+        && sim.is_full(body["planId"].as_str().unwrap_or_default())
+    {
+        let error =
+            json!({"code": "MaximumTasksInProject", "message": "The request exceeded allowed limits."});
+        return answered(403, Some(json!({"error": error})));
+    }
     if sim.rng.chance(faults.throttle) {
         // Graph does not always say how long to wait; 503 means the same where it does.
         let retry_after = sim.rng.chance(7_000).then(|| seconds(sim));
@@ -166,6 +176,7 @@ fn torn(reason: &str) -> PlanList {
 
 /// A plan's list, page by page; each page is of a moment of its own.
 pub fn serve_list(sim: &mut Sim, plan: &str, begun_at: i64) -> PlanList {
+    sim.lists += 1;
     if sim.is_closed(plan) {
         return PlanList::Refused { status: 403, retry_after: None };
     }

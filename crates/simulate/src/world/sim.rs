@@ -14,6 +14,7 @@ use std::{
 };
 
 use annika_sync::{
+    blocks::Patience,
     engine::{Engine, Settings},
     limiter::Rate,
     world::{GuardLimits, World as _},
@@ -91,6 +92,12 @@ pub struct Sim {
     pub clocks: Vec<i64>,
     /// Until when Graph refuses everything of a plan.
     pub closed: BTreeMap<&'static str, i64>,
+    /// Until when a plan takes no new tasks.
+    pub full: BTreeMap<&'static str, i64>,
+    /// Whatever is asked about tasks of this plan is answered 500, and not done.
+    pub broken_plan: Option<&'static str>,
+    /// Lists that were asked for.
+    pub lists: u64,
     /// The next write to Graph is carried out, and its answer lost.
     pub lose_next_answer: bool,
     /// The next request that changes something arrives after so long, ms, when nobody waits for it any more.
@@ -156,10 +163,18 @@ impl Sim {
         }
         for _ in 0..faults.closed_plans {
             let plan = *self.rng.pick(&PLANS).expect("a plan");
-            let (at, length) = (self.rng.ms(120_000), 3_000 + self.rng.ms(27_000));
+            let (at, length) = (self.rng.ms(120_000), 3_000 + self.rng.ms(faults.closed_for));
             self.at(at, move |sim| {
                 sim.note("plan closed", |_| format!("{plan} {length}"));
                 sim.closed.insert(plan, sim.now + length);
+            });
+        }
+        for _ in 0..faults.full_plans {
+            let plan = *self.rng.pick(&PLANS).expect("a plan");
+            let (at, length) = (self.rng.ms(120_000), 3_000 + self.rng.ms(60_000));
+            self.at(at, move |sim| {
+                sim.note("plan full", |_| format!("{plan} {length}"));
+                sim.full.insert(plan, sim.now + length);
             });
         }
     }
@@ -167,6 +182,11 @@ impl Sim {
     /// Graph refuses everything of this plan now.
     pub fn is_closed(&self, plan: &str) -> bool {
         self.closed.get(plan).is_some_and(|until| *until > self.now)
+    }
+
+    /// The plan takes no new tasks now.
+    pub fn is_full(&self, plan: &str) -> bool {
+        self.full.get(plan).is_some_and(|until| *until > self.now)
     }
 
     pub fn violation(&mut self, what: String) {
@@ -298,6 +318,7 @@ pub fn settings(external: bool) -> Settings {
         rate: Rate { start: 20.0, max: 200.0, burst: 40.0 },
         // Agents of a play delete many of its few tasks; losses of Redis are plays of their own.
         guard: GuardLimits { min: u32::MAX, percent: 100 },
+        patience: Patience { first: Duration::from_secs(20), longest: Duration::from_secs(60) },
         ..Settings::default()
     }
 }
@@ -334,6 +355,9 @@ impl Stage {
             replica: None,
             clocks: vec![0; processes],
             closed: BTreeMap::new(),
+            full: BTreeMap::new(),
+            broken_plan: None,
+            lists: 0,
             lose_next_answer: false,
             late_next_write: None,
             sweeps: 0,

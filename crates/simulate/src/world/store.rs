@@ -6,6 +6,7 @@ use std::{
 };
 
 use annika_sync::{
+    blocks::Blocks,
     lens::{Document, named_parent},
     mutants::{Mutant, removed},
     plan::ABSENT,
@@ -69,6 +70,8 @@ pub struct Store {
     cache: BTreeMap<String, (Json, i64)>,
     pub plans: BTreeMap<String, KnownPlan>,
     pub schedules: BTreeMap<String, PlanSchedule>,
+    /// What stands against plans.
+    pub blocks: BTreeMap<String, Blocks>,
     gone: BTreeMap<String, i64>,
     /// The deleted task that a dead Planner task was.
     dead: BTreeMap<String, String>,

@@ -2,6 +2,7 @@
 //! what was sent arrives even when its sender is dead.
 
 use std::{
+    collections::BTreeMap,
     future::{Future, poll_fn},
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use annika_sync::{
+    blocks::Blocks,
     engine::EPOCH_CHANGED,
     lens::{Categories, Document},
     world::{
@@ -440,6 +442,16 @@ impl World for Wire {
     async fn keep_schedules(&self, schedules: &[(String, PlanSchedule)]) -> Stored<()> {
         let schedules = schedules.to_vec();
         self.store("keep_schedules", move |sim| sim.store.schedules.extend(schedules)).await
+    }
+
+    async fn blocks(&self) -> Stored<BTreeMap<String, Blocks>> {
+        Ok(self.sim.lock().store.blocks.clone())
+    }
+
+    async fn keep_blocks(&self, plan: &str, blocks: &Blocks) -> Stored<()> {
+        // Where it gets lost, the next list or the next create says it again.
+        self.sim.lock().store.blocks.insert(plan.to_owned(), blocks.clone());
+        Ok(())
     }
 
     async fn open_creates(&self) -> Stored<Vec<OpenCreate>> {

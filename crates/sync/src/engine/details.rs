@@ -16,7 +16,7 @@ const LEAST: usize = 5;
 impl<W: World> Engine<W> {
     /// Reads the details ETags of the next few tasks of one plan.
     pub(super) async fn rotate_details(&self) -> Result<(), StoreError> {
-        let plans = self.synced();
+        let plans = self.open_plans();
         if plans.is_empty() || self.graph_is_down() || self.pause_left().is_some() {
             return Ok(());
         }

@@ -23,11 +23,11 @@ const IDLE: Duration = Duration::from_secs(1);
 const PUT_DOWN: Duration = Duration::from_secs(5);
 
 /// What is to be done about a task.
-struct Decision {
-    step: Step,
-    requests: Vec<GraphRequest>,
+pub(super) struct Decision {
+    pub step: Step,
+    pub requests: Vec<GraphRequest>,
     /// The requests may not be sent now; for how long.
-    hold: Option<Duration>,
+    pub hold: Option<Duration>,
     /// A deletion is on its way.
     deletes: bool,
 }
@@ -259,7 +259,9 @@ impl<W: World> Engine<W> {
             decided = self.decide(&tasks, plans, last);
         }
         let mut tasks = tasks;
+        self.try_full_plans(&tasks, &mut decided);
         self.guard_deletions(&mut tasks, &mut decided).await?;
+        self.spend_budget(&tasks, &decided);
         let now = self.world.now_ms();
         let mut sending = Vec::new();
         let mut commits = Vec::new();
@@ -343,7 +345,8 @@ impl<W: World> Engine<W> {
         let now = self.world.now_ms();
         let rebuilding_since = self.rebuilding_since();
         let application = self.world.application_id();
-        let decide = |task: &Task| {
+        let mut repeats = 0;
+        let mut decide = |task: &Task| {
             let scenario = self.settings.external_id.as_deref();
             let context = Context { now, rev: self.rev(), plans, scenario, rebuilding_since };
             let step = match task.held(application.as_deref()) {
@@ -354,19 +357,22 @@ impl<W: World> Engine<W> {
             let (step, waits) = self.while_rebuilding(task, step);
             let requests = requests_of(&step, task.planner_id(&step.state), self.settings.send_deadline);
             let goes_on = matches!(step.action, Action::WriteParent { .. });
-            let hold = if waits.is_some() {
-                waits
+            let blocked = waits.or_else(|| self.held_by_plan(task, &step, !requests.is_empty()));
+            let hold = if blocked.is_some() {
+                blocked
             } else if last && (goes_on || !requests.is_empty()) {
                 self.count("rounds_exhausted", 1);
                 Some(PUT_DOWN)
             } else {
-                self.hold_back(&requests, requests.iter().any(GraphRequest::is_write))
+                let writes = requests.iter().any(GraphRequest::is_write);
+                self.hold_back(&requests, writes)
+                    .or_else(|| self.over_budget(task, requests.len(), &mut repeats))
             };
             let gone = matches!(task.snapshot.local, Local::Missing);
             let deletes = gone && (task.snapshot.delete_event || task.snapshot.missed_sweeps > 0);
             Decision { step, requests, hold, deletes }
         };
-        tasks.iter().map(decide).collect()
+        tasks.iter().map(&mut decide).collect()
     }
 
     /// What a rebuild makes of a step, and how long the step has to wait for it.

@@ -4,12 +4,14 @@
 //! nobody announced) and the poll (Planner's lists). All state that must survive is in the store; dropping the
 //! future at any point is a crash, and is meant to be harmless.
 
+mod blocked;
 mod details;
 mod drain;
 mod guard;
 mod memory;
 mod outcome;
 mod poll;
+mod retries;
 mod schedule;
 mod sweep;
 mod task;
@@ -27,6 +29,7 @@ use std::{
 use futures::{FutureExt, future::Either, pin_mut};
 
 use crate::{
+    blocks::Patience,
     limiter::{Limiter, Rate},
     mutants::{Mutant, removed},
     world::{GraphOutcome, GuardLimits, Pace, Report, Signals, StoreError, World},
@@ -60,6 +63,8 @@ pub struct Settings {
     pub external_id: Option<String>,
     /// From how many inferred deletions on a person is asked.
     pub guard: GuardLimits,
+    /// How long a plan is left alone that refuses its list or new tasks.
+    pub patience: Patience,
 }
 
 impl Default for Settings {
@@ -77,6 +82,7 @@ impl Default for Settings {
             rate: Rate { start: 5.0, max: 200.0, burst: 40.0 },
             external_id: None,
             guard: GuardLimits::default(),
+            patience: Patience::default(),
         }
     }
 }
@@ -144,6 +150,10 @@ struct Shared {
     memory: memory::Memory,
     /// What the last looks at both sides missed.
     missed: guard::Missed,
+    /// How much of the last minute's traffic were repeats.
+    budget: retries::Budget,
+    /// Tasks that wait for a plan, by plan.
+    waiting: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl<W: World> Engine<W> {
@@ -164,6 +174,8 @@ impl<W: World> Engine<W> {
             kept_pace: None,
             memory: memory::Memory::default(),
             missed: guard::Missed::default(),
+            budget: retries::Budget::default(),
+            waiting: BTreeMap::new(),
         };
         Self { world, settings, shared: Mutex::new(shared), stopping: AtomicBool::new(false) }
     }
@@ -178,10 +190,10 @@ impl<W: World> Engine<W> {
         self.shared().report.clone()
     }
 
-    /// Asks for a poll of every plan now, without waiting for it.
+    /// Asks for a poll of every plan now, also of those that are suspended, without waiting for it.
     pub fn poll_soon(&self) {
         let now = self.world.now_ms();
-        self.shared().calendar.want_all(now);
+        self.shared().calendar.demand_all(now);
     }
 
     /// Runs until `stop` completes or the lease is lost. Waits for the lease first.
@@ -283,6 +295,9 @@ impl<W: World> Engine<W> {
     /// Goes on at the pace that the last engine had found.
     async fn adopt_pace(&self) {
         self.forget_schedules();
+        if let Err(error) = self.read_blocks().await {
+            self.store_failed("blocks", &error);
+        }
         let Some(signals) = self.heed_signals().await else { return };
         let now = self.world.now_ms();
         let mut shared = self.shared();
@@ -349,7 +364,10 @@ impl<W: World> Engine<W> {
         let now = self.world.now_ms();
         let mut shared = self.shared();
         match name {
-            "graph_requests" => shared.report.traffic.add(by, 0, now),
+            "graph_requests" => {
+                shared.report.traffic.add(by, 0, now);
+                shared.budget.sent(u32::try_from(by).unwrap_or(u32::MAX), 0, now);
+            }
             "throttled" => shared.report.traffic.add(0, by, now),
             _ => {}
         }
@@ -486,7 +504,7 @@ impl<W: World> Engine<W> {
                 let mut shared = self.shared();
                 shared.paused_until = shared.paused_until.max(signals.paused_until);
                 if signals.polls.all {
-                    shared.calendar.want_all(now);
+                    shared.calendar.demand_all(now);
                 }
                 signals.polls.plans.iter().for_each(|plan| shared.calendar.want(plan, now));
                 Some(signals)

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::{Engine, task::Task};
 use crate::{
+    blocks::is_plan_limit,
     etag,
     lens::{self, Fields},
     mutants::{Mutant, removed},
@@ -26,9 +27,11 @@ pub(super) enum After {
 const PARKED_MS: i64 = 15 * 60 * 1000;
 /// Refusals of the old task of a move count as answers that it is gone when they are so far apart, ms.
 const CLOSED_MS: i64 = 5 * 60 * 1000;
+/// The task that stands for those that a full plan keeps out asks no more than they do; how soon it joins them, ms.
+const TOLD_MS: i64 = 30_000;
 /// Conflict answers in a row before a longer wait.
 const CONFLICTS: u32 = 5;
-/// The longest wait after a transient failure.
+/// The longest wait for Graph to agree with itself.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// One request's outcome, by what may be done next.
@@ -213,10 +216,7 @@ impl<W: World> Engine<W> {
                 self.reject(task, status, body.as_ref(), PARKED_MS);
                 After::Wait(plan::millis(PARKED_MS))
             }
-            _ => {
-                task.state().attempts += 1;
-                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
-            }
+            _ => self.try_later(task),
         }
     }
 
@@ -255,6 +255,9 @@ impl<W: World> Engine<W> {
         match class {
             Class::Applied(Some(body)) if body.get("id").and_then(Json::as_str).is_some() => {
                 let planner_id = body.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
+                if let Err(error) = self.plan_has_room(&create.plan).await {
+                    self.store_failed("keep_blocks", &error);
+                }
                 let state = task.state();
                 let op = if state.planner_id.is_some() { "move" } else { "create" };
                 state.create = None;
@@ -290,13 +293,11 @@ impl<W: World> Engine<W> {
                 if create.external_id.is_none() {
                     return After::Plan;
                 }
-                task.state().attempts += 1;
-                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+                self.try_later(task)
             }
             Class::NotSent => {
                 task.state().create = create.without_last();
-                task.state().attempts += 1;
-                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+                self.try_later(task)
             }
             Class::Throttled(retry_after) => {
                 task.state().create = create.without_last();
@@ -311,6 +312,18 @@ impl<W: World> Engine<W> {
                 task.state().create = create.without_last();
                 self.reject(task, status, None, PARKED_MS);
                 After::Wait(plan::millis(PARKED_MS))
+            }
+            Class::Rejected(status, body) if is_plan_limit(error_code(body.as_ref())) => {
+                let plan = create.plan.clone();
+                task.state().create = create.without_last();
+                let code = error_code(body.as_ref()).to_owned();
+                match self.plan_is_full(&plan, &code, &task.claim.id).await {
+                    Ok(Some(wait)) => return After::Wait(wait),
+                    Ok(None) => {}
+                    Err(error) => self.store_failed("keep_blocks", &error),
+                }
+                self.reject(task, status, body.as_ref(), TOLD_MS);
+                After::Plan
             }
             Class::Rejected(status, body) => {
                 task.state().create = create.without_last();
@@ -364,15 +377,11 @@ impl<W: World> Engine<W> {
                 self.reject(task, status, body.as_ref(), 0);
                 After::Plan
             }
-            Class::NotSent => {
-                task.state().attempts += 1;
-                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
-            }
+            Class::NotSent => self.try_later(task),
             Class::Unknown => {
                 self.count("writes_of_unknown_outcome", 1);
                 task.state().need_get = true;
-                task.state().attempts += 1;
-                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+                self.try_later(task)
             }
         }
     }
@@ -415,8 +424,7 @@ impl<W: World> Engine<W> {
             }
             Class::NotSent | Class::Unknown => {
                 task.state().full_at = 0;
-                task.state().attempts += 1;
-                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+                self.try_later(task)
             }
         }
     }
@@ -500,10 +508,7 @@ impl<W: World> Engine<W> {
                 self.reject(task, status, body.as_ref(), PARKED_MS);
                 After::Plan
             }
-            Class::NotSent | Class::Unknown => {
-                task.state().attempts += 1;
-                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
-            }
+            Class::NotSent | Class::Unknown => self.try_later(task),
         }
     }
 
@@ -525,12 +530,17 @@ impl<W: World> Engine<W> {
         let said =
             body.and_then(|body| body.pointer("/error/message")).and_then(Json::as_str).unwrap_or_default();
         let message = format!("Graph answered {status}: {}", said.chars().take(300).collect::<String>());
+        self.park(task, &code, message, retry_after_ms);
+    }
+
+    /// Puts the task in the failed list, until its document changes or its time comes; 0 = it has none.
+    pub(super) fn park(&self, task: &mut Task, code: &str, message: String, retry_after_ms: i64) {
         let digest = match &task.snapshot.local {
             Local::Present { bytes, .. } => crate::state::digest(bytes),
             Local::Missing => String::new(),
             Local::Unreadable { code, .. } => (*code).to_owned(),
         };
-        let problem = Problem { code, message, digest, retry_after_ms };
+        let problem = Problem { code: code.to_owned(), message, digest, retry_after_ms };
         let step = plan::fail(task.snapshot.state.clone(), problem, self.world.now_ms());
         task.snapshot.state = step.state;
         task.events.extend(step.events);

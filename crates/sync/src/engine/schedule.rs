@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use super::{BATCH, Engine, Priority, memory::UNKNOWN_WAIT, poll::keep_newest};
 use crate::{
+    blocks::Blocks,
     mutants::{Mutant, removed},
     schedule::Stretch,
     world::{KnownPlan, PlanList, PlanSchedule, Plans, StoreError, Turn, World},
@@ -35,6 +36,12 @@ pub(super) struct Calendar {
     soon: BTreeMap<String, i64>,
     /// Every plan is to be listed from this time on, ms.
     all_soon: Option<i64>,
+    /// A person asked for all of them: those that are suspended, too.
+    all_demanded: bool,
+    /// Plans that are listed although they are suspended.
+    demanded: BTreeSet<String>,
+    /// What stands against plans.
+    pub blocks: BTreeMap<String, Blocks>,
     /// When the last complete list of each plan was taken in, ms.
     completed: BTreeMap<String, i64>,
     /// How many known tasks the last complete list of a plan lacked.
@@ -49,6 +56,17 @@ impl Calendar {
         self.all_soon.get_or_insert(now);
     }
 
+    /// The synced plans as last read.
+    pub(super) fn synced(&self) -> &[String] {
+        &self.plans.synced
+    }
+
+    /// Every plan is wanted now, by a person.
+    pub(super) fn demand_all(&mut self, now: i64) {
+        self.want_all(now);
+        self.all_demanded = true;
+    }
+
     /// A plan is wanted at this time, or before if it was wanted earlier.
     pub(super) fn want(&mut self, plan: &str, at: i64) {
         let soon = self.soon.entry(plan.to_owned()).or_insert(at);
@@ -58,6 +76,11 @@ impl Calendar {
     /// When a plan is listed next, ms.
     fn at(&self, plan: &str) -> i64 {
         let schedule = self.schedules.get(plan).copied().unwrap_or_default();
+        let suspended = self.blocks.get(plan).and_then(Blocks::suspended);
+        if let Some(refused) = suspended.filter(|_| !self.demanded.contains(plan)) {
+            // Where its time is over and no answer came, it waits like any other.
+            return refused.until.max(schedule.next_at);
+        }
         let soon = self.soon.get(plan).map(|soon| (*soon).max(schedule.begun_at + APART_MS));
         soon.map_or(schedule.next_at, |soon| soon.min(schedule.next_at))
     }
@@ -65,8 +88,12 @@ impl Calendar {
     /// Hands what is wanted of all plans to each of them.
     fn spread_wishes(&mut self) {
         let Some(at) = self.all_soon.take() else { return };
+        let demanded = std::mem::take(&mut self.all_demanded);
         for plan in self.plans.synced.clone() {
             self.want(&plan, at);
+            if demanded {
+                self.demanded.insert(plan);
+            }
         }
     }
 
@@ -229,6 +256,9 @@ impl<W: World> Engine<W> {
         calendar.completed.retain(|plan, _| synced.contains(plan));
         calendar.lacking.retain(|plan, _| synced.contains(plan));
         calendar.incomplete.retain(|plan, _| synced.contains(plan));
+        calendar.blocks.retain(|plan, _| synced.contains(plan));
+        calendar.demanded.retain(|plan| synced.contains(plan));
+        shared.waiting.retain(|plan, _| synced.contains(plan));
         shared.report.refused_plans.retain(|plan, _| synced.contains(plan));
         shared.unlisted.retain(|plan, _| synced.contains(plan));
         // What others lack may be in a plan that this engine has not listed yet.
@@ -276,7 +306,9 @@ impl<W: World> Engine<W> {
         let is_listed = |plan: &&String| {
             let begun = calendar.schedules.get(*plan).map_or(0, |schedule| schedule.begun_at);
             let completed = calendar.completed.get(*plan).copied().unwrap_or(0);
-            begun >= since && (completed >= begun || shared.report.refused_plans.contains_key(*plan))
+            let refused = shared.report.refused_plans.contains_key(*plan);
+            calendar.blocks.get(*plan).is_some_and(|blocks| blocks.suspended().is_some())
+                || (begun >= since && (completed >= begun || refused))
         };
         let listed = calendar.plans.synced.iter().filter(is_listed).count();
         let known = calendar.plans_at.is_some() && !calendar.plans.unread;
@@ -306,6 +338,7 @@ impl<W: World> Engine<W> {
             let mut shared = self.shared();
             for plan in plans {
                 shared.calendar.soon.remove(plan);
+                shared.calendar.demanded.remove(plan);
                 // Also if what follows fails: never twice within a moment.
                 shared.calendar.schedules.entry(plan.clone()).or_default().begun_at = begun_at;
             }
@@ -339,7 +372,9 @@ impl<W: World> Engine<W> {
             let answered = !silent(&list);
             let mut refused = BTreeMap::new();
             let taken = self.take_list(plan, list, &known, &open, &mut refused).await?;
-            let schedule = self.note_list(plan, taken, answered, requests, refused.get(plan).copied());
+            let refused = refused.get(plan).copied();
+            self.note_access(plan, taken.is_some(), refused).await?;
+            let schedule = self.note_list(plan, taken, answered, requests, refused);
             kept.push((plan.clone(), schedule));
         }
         {
@@ -413,6 +448,7 @@ impl super::Shared {
             .iter()
             .map(|(plan, reason)| format!("the list of plan {plan} is incomplete: {reason}"));
         self.report.problems = self.calendar.plans.problems.iter().cloned().chain(lists).collect();
+        self.tell_blocks();
     }
 
     fn stretch(&mut self, every: Duration, now: i64) -> Stretch {
@@ -439,6 +475,7 @@ fn shares(lists: &[PlanList], requests: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::Refused;
 
     fn calendar() -> Calendar {
         let plans = Plans { synced: vec!["a".into(), "b".into()], ..Plans::default() };
@@ -470,6 +507,29 @@ mod tests {
         assert_eq!(all.due(10_000).0, ["b"]);
         assert_eq!(all.due(11_000).0, ["b", "a"], "longest due first");
         assert!(all.is_wanted_before(11_001) && !calendar().is_wanted_before(i64::MAX));
+    }
+
+    #[test]
+    fn a_suspended_plan_waits_for_its_time_or_for_a_person() {
+        let mut calendar = calendar();
+        let refused = Refused { status: 403, since: 1, until: 500_000, times: 1 };
+        calendar.blocks.insert("a".into(), Blocks { refused: Some(refused), full: None });
+        calendar.want("a", 10_000);
+        calendar.want_all(10_000);
+        calendar.spread_wishes();
+        assert_eq!(calendar.due(499_999), (vec!["b".into()], Some(500_000)), "hints do not hurry it");
+        assert_eq!(calendar.due(500_000).0, ["b", "a"]);
+        if let Some(schedule) = calendar.schedules.get_mut("a") {
+            schedule.next_at = 530_000;
+        }
+        assert_eq!(
+            calendar.due(500_000).1,
+            Some(530_000),
+            "its turn came, and no answer: the next one is its own"
+        );
+        calendar.demand_all(20_000);
+        calendar.spread_wishes();
+        assert_eq!(calendar.due(20_000).0, ["b", "a"], "a person asks");
     }
 
     #[test]

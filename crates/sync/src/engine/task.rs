@@ -326,7 +326,7 @@ impl Task {
     }
 
     /// The plan whose list showed the task.
-    fn listed_in(&self) -> Option<String> {
+    pub(super) fn listed_in(&self) -> Option<String> {
         self.snapshot.observed.as_ref()?.get("planId")?.as_str().map(str::to_owned)
     }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    Action, Context, Deletion, FRESH_MS, GONE_APART_MS, Here, LISTS, Step, both::effective, leave, millis,
-    names, sendable::sendable,
+    Action, Context, Deletion, FRESH_MS, GONE_APART_MS, Here, LISTS, Problem, Step, both::effective, fail,
+    leave, millis, names, sendable::sendable,
 };
 use crate::{
-    lens::{self, Document, Field, SyncStamp, Value, same},
+    lens::{self, Document, Field, Fields, SyncStamp, Value, same},
     mutants::{Mutant, removed},
     state::{INTENT_MS, TaskState},
     world::{Direction, Event, LocalWrite, Snapshot},
@@ -17,6 +17,12 @@ use crate::{
 pub(super) const SWEEPS: u32 = 2;
 /// Stands for the digest of a document that may be absent: it had a time to live.
 pub const ABSENT: &str = "absent";
+/// Code of a task that Planner does not show, in a plan that is not synced.
+pub(super) const NOT_LISTED: &str = "plan_not_listed";
+/// How long until it is read again the first time, ms; it doubles.
+const UNLISTED_MS: i64 = 15 * 60_000;
+/// How often it looks, without a request, whether its plan is synced again.
+pub(super) const SETTINGS_WAIT: Duration = Duration::from_mins(5);
 /// How long to wait for the next list.
 const LIST_WAIT: Duration = Duration::from_secs(20);
 
@@ -51,6 +57,9 @@ pub(super) fn check(
     }
     if snapshot.absent_lists < LISTS && !removed(Mutant::ListEvidence) {
         let recent = context.now - gone.last < GONE_APART_MS;
+        if recent && let Some(step) = unlisted(state, here, context) {
+            return Some(step);
+        }
         let action = if recent || snapshot.absent_lists > 0 {
             Action::Wait(LIST_WAIT)
         } else {
@@ -59,6 +68,39 @@ pub(super) fn check(
         return Some(Step::new(state.clone(), action));
     }
     Some(deleted_in_planner(state.clone(), snapshot, here, context))
+}
+
+/// No list will tell whether a task is gone whose plan is not synced any more: it waits, and is read rarely.
+fn unlisted(state: &TaskState, here: Option<&Here>, context: &Context<'_>) -> Option<Step> {
+    if is_listed(state, context) {
+        return None;
+    }
+    if context.plans.unread {
+        return Some(Step::new(state.clone(), Action::Wait(LIST_WAIT)));
+    }
+    let message = "Planner does not show the task, and its plan is not one of the synced plans (PLANNER_PLANS): no \
+                   list tells whether it was deleted";
+    let problem = Problem {
+        code: NOT_LISTED.to_owned(),
+        message: message.to_owned(),
+        digest: here.map_or_else(String::new, |here| here.digest.clone()),
+        retry_after_ms: UNLISTED_MS,
+    };
+    let mut step = fail(state.clone(), problem, context.now);
+    if let Action::Wait(wait) = step.action {
+        step.action = Action::Wait(wait.min(SETTINGS_WAIT));
+    }
+    Some(step)
+}
+
+/// Whether the task's plan is one whose lists are read.
+pub(super) fn is_listed(state: &TaskState, context: &Context<'_>) -> bool {
+    let of = |fields: &Fields| match fields.get(&Field::Plan) {
+        Some(Value::Text(plan)) => Some(plan.clone()),
+        _ => None,
+    };
+    let plan = state.remote.as_ref().and_then(|remote| of(&remote.fields)).or_else(|| of(&state.base));
+    plan.is_none_or(|plan| context.plans.synced.contains(&plan))
 }
 
 /// A document named a Planner task that is not there (any more): it is a new task.

@@ -148,6 +148,13 @@ pub(super) fn create_task(context: &mut Context<'_>, call: &Call) -> Result<Answ
     let plan_id = required(body, "planId")?.to_owned();
     required(body, "title")?;
     check_id(&plan_id)?;
+    let external = external_id(context, body)?;
+    if let Some(known) = external.as_ref().and_then(|external| context.store.external.get(external)).cloned()
+        && let Some(entity) = context.store.find(Kind::Task, &known)
+    {
+        // Called with the ids of a task that is there, the creation answers with that task and changes nothing.
+        return Ok(read::entity(context, entity.shown(None), &known, 201));
+    }
     let total = context.store.plans.get(&plan_id).ok_or_else(|| missing(context.rules))?.tasks.len();
     let inline = context.rules.switches.inline_details;
     if body.contains_key("details") && inline == InlineDetails::Refused {
@@ -159,7 +166,7 @@ pub(super) fn create_task(context: &mut Context<'_>, call: &Call) -> Result<Answ
     let hint = order_hint::newest(context.store.next_seq());
     let mut start = new_task_members(&id, &context.now, context.actor.identity(), &hint);
     start.insert("planId".into(), json!(plan_id));
-    let mut change = fields::apply(context, Kind::Task, &start, &without(body, &["id", "details"]))?;
+    let mut change = fields::apply(context, Kind::Task, &start, &without(body, created_with(context)))?;
     derive_task(context, &start, &mut change.members);
     check_task(context, &change.members)?;
     let limits = &context.rules.limits;
@@ -191,12 +198,40 @@ pub(super) fn create_task(context: &mut Context<'_>, call: &Call) -> Result<Answ
         change.members.extend(shown_details(&details).map(|(name, value)| (name.to_owned(), value)));
     }
     context.store.insert_task(change.members, details);
+    if let Some(external) = external {
+        context.store.external.insert(external, id.clone());
+    }
     if context.rules.switches.first_details == FirstDetails::Own
         && let Some(task) = context.store.tasks.get_mut(&id)
     {
         task.details.version = 1 + task.seq;
     }
     created(context, Kind::Task, &id)
+}
+
+/// The members that only the creation of a task may name.
+fn created_with(context: &Context<'_>) -> &'static [&'static str] {
+    if context.base.ends_with("/beta") { &["id", "details", "creationSource"] } else { &["id", "details"] }
+}
+
+/// The ids under which the creator knows the task: beta's `plannerExternalTaskSource`, unique in the tenant.
+fn external_id(
+    context: &Context<'_>,
+    body: &Map<String, Value>,
+) -> Result<Option<(String, String)>, GraphError> {
+    let source = body.get("creationSource").filter(|source| !source.is_null());
+    let Some(source) = source.filter(|_| context.base.ends_with("/beta")) else { return Ok(None) };
+    let source =
+        source.as_object().ok_or_else(|| fields::wrong_literal(&source.to_string(), "creationSource"))?;
+    let kind = required(source, "@odata.type")?;
+    if kind != "#microsoft.graph.plannerExternalTaskSource" {
+        return Err(GraphError::invalid(format!(
+            "The request is invalid:\r\nA client cannot make a task with the source '{kind}'."
+        )));
+    }
+    required(source, "externalContextId")?;
+    let ids = (required(source, "contextScenarioId")?, required(source, "externalObjectId")?);
+    Ok(Some((ids.0.to_owned(), ids.1.to_owned())))
 }
 
 fn created(context: &Context<'_>, kind: Kind, id: &str) -> Result<Answer, GraphError> {

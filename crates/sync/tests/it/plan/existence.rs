@@ -230,3 +230,60 @@ fn an_unmapped_task_without_a_document_is_forgotten() {
     let step = bench.step();
     assert!(step.forget && matches!(step.action, Action::Finish));
 }
+
+#[test]
+fn a_task_that_planner_does_not_show_in_a_plan_that_is_not_synced_waits_and_is_read_rarely() {
+    let mut bench = Bench::usual();
+    let planner_id = bench.planner_id();
+    bench.plans.synced = vec!["another plan".into()];
+    bench.planner.remove(&planner_id, bench.now);
+    bench.state.need_get = true;
+    let (mut reads, mut looks) = (0, 0);
+    let end = bench.now + 24 * 3_600_000;
+    while bench.now < end {
+        looks += 1;
+        let step = bench.step();
+        match step.action {
+            Action::Wait(wait) => bench.now += i64::try_from(wait.as_millis()).expect("short").max(1),
+            Action::Get { .. } => {
+                reads += 1;
+                bench.perform(&step.action);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(bench.failures(), ["plan_not_listed"], "told once");
+    assert!((5..=12).contains(&reads), "{reads} reads in a day");
+    assert!(looks < 400, "{looks} looks in a day");
+    assert!(bench.doc.is_some() && bench.graph_writes == 0);
+    // Its plan is synced again: it is read within five minutes, and lists count.
+    bench.plans.synced = vec![PLAN.into()];
+    let step = bench.step();
+    assert_eq!(step.action, Action::Get { task: true, details: true });
+    bench.perform(&step.action);
+    bench.absent_lists = 2;
+    bench.settle();
+    assert_eq!(bench.doc, None, "the deletion is proven now");
+}
+
+#[test]
+fn another_document_takes_a_task_of_an_unlisted_plan_up_at_once() {
+    let mut bench = Bench::usual();
+    let planner_id = bench.planner_id();
+    bench.plans.synced = vec!["another plan".into()];
+    let gone = bench.planner.clone();
+    bench.planner.remove(&planner_id, bench.now);
+    bench.state.need_get = true;
+    for _ in 0..6 {
+        let step = bench.step();
+        match step.action {
+            Action::Wait(_) => bench.now += 16_000,
+            action => bench.perform(&action),
+        }
+    }
+    assert_eq!(bench.failures(), ["plan_not_listed"]);
+    bench.planner = gone;
+    bench.agent(&[("title", json!("edited"))]);
+    bench.settle();
+    assert_eq!(bench.task()["title"], "edited");
+}
