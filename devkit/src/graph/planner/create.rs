@@ -209,6 +209,9 @@ pub(super) fn create_task(context: &mut Context<'_>, call: &Call) -> Result<Answ
     created(context, Kind::Task, &id)
 }
 
+/// The one source that a client may name (Graph's beta page on plannerExternalTaskSource).
+pub(crate) const EXTERNAL_SOURCE: &str = "#microsoft.graph.plannerExternalTaskSource";
+
 /// The members that only the creation of a task may name.
 fn created_with(context: &Context<'_>) -> &'static [&'static str] {
     if context.base.ends_with("/beta") { &["id", "details", "creationSource"] } else { &["id", "details"] }
@@ -224,7 +227,7 @@ fn external_id(
     let source =
         source.as_object().ok_or_else(|| fields::wrong_literal(&source.to_string(), "creationSource"))?;
     let kind = required(source, "@odata.type")?;
-    if kind != "#microsoft.graph.plannerExternalTaskSource" {
+    if kind != EXTERNAL_SOURCE {
         return Err(GraphError::invalid(format!(
             "The request is invalid:\r\nA client cannot make a task with the source '{kind}'."
         )));

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-pub(super) use self::create::{new_plan_details, new_task_details, new_task_members};
+pub(super) use self::create::{EXTERNAL_SOURCE, new_plan_details, new_task_details, new_task_members};
 pub(crate) use self::fields::is_read_only;
 pub use self::limits::Limits;
 pub(super) use self::write::shown_details;

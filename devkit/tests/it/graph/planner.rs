@@ -256,3 +256,35 @@ async fn board_formats_have_tags_and_hints_of_their_own() {
         assert_ne!(changed.etag(), format.etag());
     }
 }
+
+#[tokio::test]
+async fn a_task_with_an_id_of_its_creators_is_made_once_in_beta_and_not_at_all_in_v1() {
+    let graph = Graph::start().await;
+    let body = |id: &str, title: &str| {
+        json!({"planId": seed::PLAN, "title": title, "creationSource": {
+            "@odata.type": "#microsoft.graph.plannerExternalTaskSource", "contextScenarioId": "org.example",
+            "externalContextId": "org.example", "externalObjectId": id, "displayLinkType": "none"}})
+    };
+    let beta = format!("{}/beta/planner/tasks", graph.sim.url());
+    let made = graph.send(Method::POST, &beta, &[], Some(body("a", "first"))).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let again = graph.send(Method::POST, &beta, &[], Some(body("a", "second"))).await;
+    assert_eq!((again.status, &again.body["id"]), (201, &made.body["id"]));
+    assert_eq!(again.body["title"], "first", "the task that is there is answered as it is");
+    let other = graph.send(Method::POST, &beta, &[], Some(body("b", "first"))).await;
+    assert_ne!(other.body["id"], made.body["id"]);
+    // Once it is deleted, the id is free.
+    let path = format!("/planner/tasks/{}", made.body["id"].as_str().unwrap());
+    assert_eq!(graph.send(Method::DELETE, &path, &[("If-Match", &made.etag())], None).await.status, 204);
+    let anew = graph.send(Method::POST, &beta, &[], Some(body("a", "third"))).await;
+    assert_eq!((anew.status, &anew.body["title"]), (201, &json!("third")));
+    assert_ne!(anew.body["id"], made.body["id"]);
+    // The version without it does not know the member; nor can a client name a source of Microsoft's own.
+    assert_eq!(graph.send(Method::POST, "/planner/tasks", &[], Some(body("c", "x"))).await.status, 400);
+    let mut wrong = body("d", "x");
+    wrong["creationSource"]["@odata.type"] = json!("#microsoft.graph.plannerTeamsPublicationInfo");
+    assert_eq!(graph.send(Method::POST, &beta, &[], Some(wrong)).await.status, 400);
+    let mut nameless = body("e", "x");
+    nameless["creationSource"]["externalObjectId"] = json!(null);
+    assert_eq!(graph.send(Method::POST, &beta, &[], Some(nameless)).await.status, 400);
+}
