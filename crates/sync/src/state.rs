@@ -108,6 +108,9 @@ pub struct TaskState {
     /// Transient failures in a row.
     #[serde(skip_serializing_if = "is_zero")]
     pub attempts: u32,
+    /// Until when the task is left alone after the last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
     /// Writes that Graph refused with 403 since the last one that it took.
     #[serde(skip_serializing_if = "is_zero")]
     pub refused: u32,
@@ -305,6 +308,15 @@ pub struct Failure {
     /// How often it failed.
     #[serde(default)]
     pub attempts: u32,
+}
+
+/// When a task is tried again whose last requests brought nothing. Marks do not hurry it, another document does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// When, ms.
+    pub at: i64,
+    /// Digest of the document that was tried; empty where there was none.
+    pub digest: String,
 }
 
 /// Evidence that Planner no longer has the task.

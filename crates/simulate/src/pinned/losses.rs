@@ -77,7 +77,7 @@ pub fn a_redis_that_lost_everything_imports_every_task_once_and_deletes_none() {
     // The memory is whole: an edit goes up, a deletion too.
     let id = play.with(|sim| sim.store.owners["PT0001"].clone());
     play.with(|sim| {
-        sim.actors.by_agents.insert(id.clone());
+        sim.actors.by_agents.extend([id.clone(), "a1".to_owned()]);
         sim.store.documents.remove(&id);
         sim.store.mark_deleted(&id, 0, sim.now);
         sim.wake(0);

@@ -365,7 +365,8 @@ impl<W: World> Engine<W> {
                 Some(PUT_DOWN)
             } else {
                 let writes = requests.iter().any(GraphRequest::is_write);
-                self.hold_back(&requests, writes)
+                let hold = self.hold_back(&requests, writes);
+                hold.or_else(|| self.not_yet(task).filter(|_| !requests.is_empty()))
                     .or_else(|| self.over_budget(task, requests.len(), &mut repeats))
             };
             let gone = matches!(task.snapshot.local, Local::Missing);

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::Engine;
 use crate::{
+    blocks::Blocks,
     etag,
     mutants::{Mutant, removed},
     plan::{LISTS, is_held},
@@ -70,7 +71,10 @@ impl<W: World> Engine<W> {
     fn take_out_moved(&self, observation: &mut Observation, known: &BTreeMap<String, KnownPlan>) {
         let now = self.world.now_ms();
         let shared = self.shared();
-        let unlisted = shared.unlisted.values().any(|since| now - since < UNLISTED_MS);
+        // A suspended plan may never have been listed by this process.
+        let suspended =
+            shared.calendar.blocks.values().filter_map(Blocks::suspended).map(|refused| &refused.since);
+        let unlisted = shared.unlisted.values().chain(suspended).any(|since| now - since < UNLISTED_MS);
         let unlisted = unlisted && !removed(Mutant::UnlistedPlans);
         let Observation { plan, missing, moved, .. } = observation;
         missing.retain(|id, times| {

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, time::Duration};
 use super::{Engine, drain::Decision, outcome::After, task::Task};
 use crate::{
     mutants::{Mutant, removed},
-    world::World,
+    state::{Again, digest},
+    world::{Local, World},
 };
 
 /// The longest wait between two tries.
@@ -63,6 +64,14 @@ fn is_repeat(task: &Task) -> bool {
     task.snapshot.state.attempts > 0
 }
 
+fn digest_of(local: &Local) -> String {
+    match local {
+        Local::Present { bytes, .. } => digest(bytes),
+        Local::Missing => String::new(),
+        Local::Unreadable { code, .. } => (*code).to_owned(),
+    }
+}
+
 fn requests(decision: &Decision) -> u32 {
     u32::try_from(decision.requests.len()).unwrap_or(u32::MAX)
 }
@@ -80,6 +89,15 @@ impl<W: World> Engine<W> {
         }
         self.count("retries_put_off", 1);
         Some(Duration::from_millis(5_000 + self.world.random() % 25_000))
+    }
+
+    /// A task that was tried a moment ago waits for its time, whatever marks it: for how long.
+    pub(super) fn not_yet(&self, task: &Task) -> Option<Duration> {
+        let state = &task.snapshot.state;
+        let again = state.again.as_ref().filter(|_| state.attempts > 0)?;
+        let left = again.at - self.world.now_ms();
+        (left > 0 && again.digest == digest_of(&task.snapshot.local))
+            .then(|| crate::plan::millis(left).min(LONGEST))
     }
 
     /// Counts the repeats that are about to be sent.
@@ -102,7 +120,11 @@ impl<W: World> Engine<W> {
         }
         let attempts = state.attempts;
         if attempts < ATTEMPTS || down {
-            return After::Wait(self.backoff(attempts, LONGEST));
+            let wait = self.backoff(attempts, LONGEST);
+            let at = self.world.now_ms() + i64::try_from(wait.as_millis()).unwrap_or(0);
+            let digest = digest_of(&task.snapshot.local);
+            task.state().again = Some(Again { at, digest });
+            return After::Wait(wait);
         }
         let message =
             format!("Graph gave no usable answer to {attempts} tries: it is tried again, but rarely");

@@ -69,6 +69,9 @@ impl Task {
             let state = &mut snapshot.state;
             (state.failure, state.attempts, state.refused, state.conflicts) = (None, 0, 0, 0);
         }
+        if snapshot.state.attempts == 0 {
+            snapshot.state.again = None;
+        }
         let remote = snapshot.state.remote.as_ref();
         let stored_etags =
             (remote.map(|remote| remote.etag.clone()), remote.and_then(|remote| remote.details_etag.clone()));
