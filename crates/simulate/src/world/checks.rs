@@ -74,6 +74,7 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
 }
 
 /// Values that lost against one that their own authors had meant to replace. A bucket may have to: it stays in its plan.
+/// So may what a person wrote into the new task of a move, after something else had come to the old one.
 /// After a failover the engine may not know what it had sent itself: that is then a conflict, and is told.
 fn no_conflicts(sim: &Sim) -> Vec<String> {
     if sim.tally.contains_key("failover") {
@@ -84,7 +85,9 @@ fn no_conflicts(sim: &Sim) -> Vec<String> {
         Event::Conflict { field, kept, lost, .. } => Some((id, *field, text(kept)?, text(lost)?)),
         _ => None,
     });
+    let moved = |id: &str| sim.actors.moved.contains(&sim.actors.of_document(id));
     told.filter(|(_, field, kept, lost)| *field != Field::Bucket.name() && sim.oracle.knew(lost, kept))
+        .filter(|(id, ..)| !moved(id))
         .map(|(id, field, kept, lost)| format!("{id}: {field} {lost} lost against {kept}, which it replaces"))
         .collect()
 }

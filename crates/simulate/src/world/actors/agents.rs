@@ -110,6 +110,7 @@ fn edit(sim: &mut Sim, id: &str, read: &Json, change: Change, habit: Habit) {
         Change::Plan => {
             let plan = *sim.rng.pick(&PLANS).expect("a plan");
             sim.note("agent moves", |_| format!("{id} {plan}"));
+            sim.actors.moved.insert(lineage.clone());
             sim.oracle.excuse(values(Some(read), TEXTS[1].documents));
             put(sim, &mut doc, &["plan_id", "planId"], plan.into(), false);
         }

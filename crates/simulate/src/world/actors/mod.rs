@@ -50,6 +50,8 @@ pub struct Actors {
     people: BTreeMap<String, String>,
     /// Lineages that an agent deleted, and that a person deleted.
     pub by_agents: BTreeSet<String>,
+    /// Lineages that an agent moved to another plan: they have two Planner tasks for a while.
+    pub moved: BTreeSet<String>,
     pub by_people: BTreeSet<String>,
     /// Lineages that were deleted by somebody who had seen all of them, and that nobody has touched since.
     pub dead: BTreeSet<String>,
