@@ -38,6 +38,29 @@ pub fn what_had_a_time_to_live_is_not_deleted_in_planner() {
     assert_eq!(play.tasks(), ["PT0001"]);
 }
 
+pub fn a_document_that_came_back_for_good_can_be_deleted() {
+    let mut play = Play::new();
+    play.with(|sim| sim.actors.by_agents.insert("a1".to_owned()));
+    let read = play.document().unwrap_or_default();
+    play.set_for(&read, Some(CYCLES));
+    play.run(3 * CYCLES);
+    assert_eq!(play.document(), None, "its time ran out");
+    play.publish();
+    play.run(CYCLES);
+    // It is seen, but nothing is settled before it goes.
+    play.with(|sim| sim.faults.throttle = 10_000);
+    let mut back = read.clone();
+    back["title"] = json!("a1:3");
+    play.set(&back);
+    play.publish();
+    play.until("it is refused for now", |sim| sim.store.pause_until > sim.now);
+    play.run(100);
+    play.delete(false);
+    play.with(|sim| sim.faults.throttle = 0);
+    play.run(4 * CYCLES);
+    assert_eq!(play.tasks(), [""; 0]);
+}
+
 pub fn a_document_that_is_away_for_one_sweep_is_not_deleted() {
     let mut play = Play::new();
     let read = play.document().unwrap_or_default();

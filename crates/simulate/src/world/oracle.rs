@@ -30,6 +30,8 @@ pub struct Oracle {
     excused: BTreeSet<String>,
     /// Values that the engine has read in a document.
     pub reached: BTreeSet<String>,
+    /// Values that an agent wrote again after they had been replaced: it is no longer told when they were new.
+    again: BTreeSet<String>,
     /// Values that Redis lost before they came through.
     forgotten: BTreeSet<String>,
 }
@@ -80,6 +82,8 @@ impl Oracle {
     /// Agents that race on one key overwrite each other, and a write without a stamp may overwrite what it cannot
     /// have seen (sync.md §1.3.7).
     pub fn agent_wrote(&mut self, write: &Write) {
+        let back = write.wrote.difference(&write.replaced).filter(|value| self.seen.contains_key(*value));
+        self.again.extend(back.cloned());
         self.new_values(write, &write.read);
         if !write.stamped && write.wrote.len() > 1 {
             // Under two names stand two values, and which one is the older nobody can tell.
@@ -131,7 +135,7 @@ impl Oracle {
         while let Some(value) = open.pop() {
             for saw in self.seen.get(value).into_iter().flatten().map(String::as_str) {
                 if saw == other {
-                    return true;
+                    return !self.again.contains(other);
                 }
                 if met.insert(saw) {
                     open.push(saw);

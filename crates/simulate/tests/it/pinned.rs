@@ -21,6 +21,7 @@ tests! {
     a_create_that_arrives_late_is_not_sent_twice,
     a_create_that_slept_is_not_sent_late,
     a_deleted_task_stays_deleted_where_only_our_own_write_was_unseen,
+    a_document_that_came_back_for_good_can_be_deleted,
     a_document_that_is_away_for_one_sweep_is_not_deleted,
     a_document_that_is_back_before_the_deletion_keeps_its_task,
     a_document_that_is_put_back_after_the_deletion_was_sent_is_a_new_task,

@@ -248,9 +248,11 @@ impl Task {
                 Some(new) => new.as_ref().map(|document| digest(&document.bytes())),
                 None => match &self.snapshot.local {
                     Local::Present { bytes, .. } => Some(digest(bytes)),
-                    // The sweep has to miss it, also where no document was ever worked off.
+                    // The sweep has to miss it, also where no document was ever worked off, or none since its time
+                    // ran out.
                     Local::Missing if state.planner_id.is_some() && !state.expires => {
-                        Some(state.seen.unwrap_or_else(|| digest(b"")))
+                        let seen = state.seen.filter(|seen| seen != plan::ABSENT);
+                        Some(seen.unwrap_or_else(|| digest(b"")))
                     }
                     Local::Missing | Local::Unreadable { .. } => state.seen,
                 },

@@ -107,12 +107,22 @@ pub(super) fn merge_sides(
         }
         // After a move the new task has nothing yet where the old one had what the create cannot carry: it counts as
         // there, or a write that has not seen it would replace it without a word.
-        let carried = state.created_with.get(&field).filter(|_| state.leaving.is_some());
-        let (was, is) = match carried.filter(|_| is_nothing(&base) && is_nothing(&remote_value)) {
+        let carried = state.created_with.get(&field).filter(|_| state.leaving.is_some()).cloned();
+        let (was, is) = match carried.as_ref().filter(|_| is_nothing(&base) && is_nothing(&remote_value)) {
             Some(carried) => (carried, carried),
             None => (&base, &remote_value),
         };
         let Merged { mut value, mut conflict } = merge(field, was, &local.value, is, local.unseen);
+        // Somebody has filled the new task before what the old one had could go over, and the document says yet
+        // something else.
+        if let Some(carried) = &carried
+            && !is_nothing(&remote_value)
+            && [&remote_value, &local.value, &value].iter().all(|other| !same(field, carried, other))
+        {
+            let (kept, lost) = (value.clone(), carried.clone());
+            let conflict = crate::merge::Conflict { field, kept, lost, loser: Loser::Local };
+            events.push(conflict_event(&conflict, &here.names));
+        }
         // Planner makes a hint of its own out of the place that was asked for: it took it.
         if field == Field::Order && base != remote_value && state.is_own_echo(field, &local.value) {
             (value, conflict) = (remote_value.clone(), None);

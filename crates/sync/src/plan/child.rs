@@ -151,6 +151,7 @@ pub(super) fn child(
         }
         state.failure = None;
         state.child = Some(Child { parent: parent.to_owned(), key: key.clone(), put_back: taken_off });
+        intend(&mut state, &own, context.now);
         return Step::new(state, shelf.with(&key, Some(own)));
     };
     let news = *item != own && agreed_item(&state).as_ref() != Some(item);
@@ -173,8 +174,12 @@ pub(super) fn child(
         false if before < 100 => before,
         false => 0,
     };
-    let null = Value::Null;
-    let base = |field: Field| state.base.get(&field).unwrap_or(&null).clone();
+    let written = on_its_way(item);
+    let base = |field: Field, there: &Value| match written.get(&field) {
+        // What this document put there itself is no change of the item.
+        Some(written) if state.is_own_echo(field, written) => there.clone(),
+        _ => state.base.get(&field).cloned().unwrap_or(Value::Null),
+    };
     let there = [
         (Field::Title, Value::Text(own.title.clone()), Value::Text(item.title.clone()), title),
         (Field::Percent, percent.value.clone(), Value::Number(there), percent),
@@ -182,7 +187,7 @@ pub(super) fn child(
     let merged: Vec<(Field, Merged, Value, Value, bool)> = there
         .into_iter()
         .map(|(field, local, remote, said)| {
-            let merged = merge(field, &base(field), &local, &remote, said.unseen);
+            let merged = merge(field, &base(field, &remote), &local, &remote, said.unseen);
             (field, merged, local, remote, said.discarded)
         })
         .collect();
@@ -227,10 +232,26 @@ pub(super) fn child(
     let news = !step.downloaded.is_empty();
     step.write = local_write(&mut step.state, here, &target, "", news, context);
     step.clear_missed = snapshot.missed_sweeps > 0 || snapshot.delete_event;
-    if wanted != *item {
+    if wanted == *item {
+        step.state.intents.clear();
+    } else {
+        intend(&mut step.state, &wanted, context.now);
         step.action = shelf.with(&key, Some(wanted));
     }
     step
+}
+
+/// An item's values as the child remembers what it writes into it.
+fn on_its_way(item: &ChecklistItem) -> Fields {
+    let percent = if item.checked { 100 } else { 0 };
+    Fields::from([(Field::Title, Value::Text(item.title.clone())), (Field::Percent, Value::Number(percent))])
+}
+
+/// The item is about to be written into the parent: when it is found there, it is the child's own.
+fn intend(state: &mut TaskState, item: &ChecklistItem, now: i64) {
+    for (field, value) in &on_its_way(item) {
+        state.remember_intent(*field, value, now);
+    }
 }
 
 /// What the document itself shows, as far as an item can hold it.
@@ -333,11 +354,7 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
         step.deletion = deletion;
         return step;
     }
-    let percent = if item.checked { 100 } else { 0 };
-    let fields = Fields::from([
-        (Field::Title, Value::Text(item.title.clone())),
-        (Field::Percent, Value::Number(percent)),
-    ]);
+    let fields = on_its_way(&item);
     let mut document = Document::empty();
     document.set("id", &snapshot.id.as_str().into());
     document.set("parent_task_id", &child.parent.as_str().into());
