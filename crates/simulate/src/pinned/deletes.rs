@@ -154,7 +154,13 @@ pub fn one_404_is_no_deletion_even_where_lists_lack_the_task() {
         sim.wake(0);
     });
     play.until("the task is asked for", |sim| sim.graph_reads > reads);
-    play.with(|sim| sim.faults.absent = 0);
+    play.until("the answer is known", |sim| sim.store.state("a1").gone.is_some());
+    play.with(|sim| {
+        sim.faults.absent = 0;
+        // Lists from before the task was made, twice.
+        sim.store.note_absent("PT0001", "a1", 2, sim.now);
+        sim.wake(0);
+    });
     play.run(2 * CYCLES);
     assert_eq!(play.tasks(), ["PT0001"]);
     assert!(play.document().is_some());
