@@ -22,6 +22,9 @@ const NO_KEY: i64 = -2;
 const PARENT: &[u8] = b"parent";
 /// Commands for each task in the first round trip.
 const READS: usize = 4;
+/// Children that a parent makes due at a time: five times as many as it can have items. Of more than these, those that
+/// are left out look at their parent by themselves, later.
+const CHILDREN: usize = 100;
 
 /// The snapshots of `ids`. A task whose state cannot be read is told and left out: it stops no other.
 pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snapshot>, StoreError> {
@@ -34,7 +37,7 @@ pub(super) async fn snapshots(store: &Store, ids: &[String]) -> Result<Vec<Snaps
         state.arg(&["record", "hint", "del", "miss", "absent", "recheck", "seen_etag", "retry", "guard"]);
         state.arg(&["heir", "marked_at", "aged"]);
         commands.push(state);
-        commands.push(command("SMEMBERS", &keys::sync_children(id)));
+        commands.push(command("SRANDMEMBER", &keys::sync_children(id)).arg(CHILDREN).clone());
     }
     let mut replies = store.pipeline(&commands).await.into_iter();
     let missing = || Err(StoreError::other("a reply is missing"));

@@ -44,6 +44,17 @@ fn text(local: &Local) -> Value {
 }
 
 #[tokio::test]
+async fn of_a_crowd_of_children_a_bounded_number_is_read() {
+    let mut stage = Stage::start().await;
+    let () = stage.redis.set(keys::task("p"), PARENT).await.unwrap();
+    let names: Vec<String> = (0..1_000).map(|n| format!("c{n}")).collect();
+    let () = stage.redis.sadd(keys::sync_children("p"), &names).await.unwrap();
+    let read = stage.loaded("p").await.children;
+    assert_eq!(read.len(), 100);
+    assert!(read.iter().all(|name| names.contains(name)));
+}
+
+#[tokio::test]
 async fn a_child_is_loaded_with_its_parent_and_a_parent_with_its_children() {
     let mut stage = Stage::start().await;
     let () = stage.redis.set(keys::task("p"), PARENT).await.unwrap();

@@ -4,23 +4,16 @@ use annika::keys;
 use annika_devkit::graph::seed;
 use annika_sync::lens::child_key;
 use redis::AsyncCommands;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Rig, within};
-
-async fn write(rig: &Rig, id: &str, doc: &Value) {
-    let mut redis = rig.redis.clone();
-    let () = redis.set(keys::task(id), doc.to_string()).await.unwrap();
-    let message = json!({"action": "updated", "task_id": id, "source": "agent"}).to_string();
-    let () = redis.publish(keys::tasks_updates(), message).await.unwrap();
-}
 
 #[tokio::test]
 async fn a_child_document_is_an_item_of_its_parent_in_planner_and_edits_of_the_item_come_back() {
     let rig = Rig::start().await;
-    write(&rig, "boss", &json!({"id": "boss", "title": "the parent", "plan_id": seed::PLAN})).await;
+    rig.write("boss", &json!({"id": "boss", "title": "the parent", "plan_id": seed::PLAN})).await;
     let step = json!({"id": "boss-step", "parent_task_id": "boss", "title": "step one", "own": 1.5});
-    write(&rig, "boss-step", &step).await;
+    rig.write("boss-step", &step).await;
     let id = rig.in_planner("the parent", 20).await["id"].as_str().unwrap().to_owned();
     let key = child_key("boss-step");
     let item = || rig.control().details(&id).unwrap()["checklist"][key.as_str()].clone();
@@ -40,7 +33,7 @@ async fn a_child_document_is_an_item_of_its_parent_in_planner_and_edits_of_the_i
     // An agent renames it back, and deletes it then.
     let mut child = rig.document("boss-step").await.unwrap();
     child["title"] = json!("step 1");
-    write(&rig, "boss-step", &child).await;
+    rig.write("boss-step", &child).await;
     within(40, "the agent's name", async || item()["title"] == "step 1" && item()["isChecked"] == true).await;
     let mut redis = rig.redis.clone();
     let () = redis.del(keys::task("boss-step")).await.unwrap();

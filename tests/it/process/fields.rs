@@ -3,7 +3,7 @@
 use annika::keys;
 use annika_devkit::graph::seed;
 use redis::AsyncCommands;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Rig, within};
 
@@ -11,20 +11,13 @@ const MEGAN: &str = "1e9955d2-6acd-45bf-86d3-b546fdc795eb";
 const LEE: &str = "aaa27244-1db4-476a-a5cb-004607466324";
 const REPORT: &str = "https://contoso.sharepoint.com/teams/x/Report%20v1.docx?web=1";
 
-async fn write(rig: &Rig, id: &str, doc: &Value) {
-    let mut redis = rig.redis.clone();
-    let () = redis.set(keys::task(id), doc.to_string()).await.unwrap();
-    let message = json!({"action": "updated", "task_id": id, "source": "agent"}).to_string();
-    let () = redis.publish(keys::tasks_updates(), message).await.unwrap();
-}
-
 #[tokio::test]
 async fn labels_links_names_and_order_reach_planner_and_come_back_as_agents_write_them() {
     let rig = Rig::start().await;
     let doc = json!({"id": "full", "title": "all fields", "plan_id": seed::PLAN,
         "labels": ["outdoors", "category5", "Mine"], "assigned_to": ["meganb@contoso.com", "Lee Gu", "Nobody"],
         "references": [{"url": REPORT, "alias": "Report", "type": "Word"}], "order": null});
-    write(&rig, "full", &doc).await;
+    rig.write("full", &doc).await;
     let task = rig.in_planner("all fields", 20).await;
     let id = task["id"].as_str().unwrap().to_owned();
     let task = || rig.control().task(&id).unwrap();
@@ -72,7 +65,7 @@ async fn labels_links_names_and_order_reach_planner_and_come_back_as_agents_writ
     let mut document = rig.document("full").await.unwrap();
     document["references"].as_array_mut().unwrap().remove(0);
     document["order"] = json!("8587094707721254251P] !");
-    write(&rig, "full", &document).await;
+    rig.write("full", &document).await;
     within(20, "the link is gone and the place taken", async || {
         let document = rig.document("full").await.unwrap();
         let details = rig.control().details(&id).unwrap();

@@ -156,6 +156,14 @@ impl Rig {
         assert_eq!(reply.status, 201, "{reply:?}");
     }
 
+    /// An agent's write past the API: a document, and the message about it.
+    pub async fn write(&self, id: &str, document: &Value) {
+        let mut redis = self.redis.clone();
+        let () = redis.set(keys::task(id), document.to_string()).await.unwrap();
+        let message = json!({"action": "updated", "task_id": id, "source": "agent"}).to_string();
+        let () = redis.publish(keys::tasks_updates(), message).await.unwrap();
+    }
+
     /// Asks for a poll.
     pub async fn poll(&self) {
         assert_eq!(self.send("POST", "/api/sync/poll", None).await.status, 202);

@@ -485,8 +485,7 @@ impl<W: World> Engine<W> {
             }
             Class::NotSent | Class::Unknown => {
                 task.state().need_get = true;
-                task.state().attempts += 1;
-                After::Wait(self.backoff(task.snapshot.state.attempts, LONGEST))
+                self.try_later(task)
             }
         }
     }
