@@ -1,6 +1,7 @@
 //! The HTTP API: a table of routes, one file a resource, and what every request passes through.
 
 mod afterwards;
+mod body;
 mod erasure;
 mod health;
 mod openapi;
@@ -66,6 +67,7 @@ fn around(routed: Router, patterns: path::Patterns, rng: SharedRng) -> Router {
     Router::new()
         .fallback_service(routed)
         .layer(middleware::from_fn_with_state(Arc::new(patterns), path::make_canonical))
+        .layer(middleware::from_fn(body::read_whole))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(middleware::from_fn_with_state(rng, problem::identify))
 }

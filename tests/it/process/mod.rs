@@ -16,6 +16,7 @@ mod places;
 mod session;
 mod staging;
 mod switches;
+mod uploads;
 mod weather;
 
 use std::{
