@@ -74,6 +74,7 @@ pub fn guard(rule: Mutant) -> Guard {
         Mutant::EtagOrder => Guard::Play("an_older_copy_from_a_list_changes_nothing"),
         Mutant::DefiniteRefusal => Guard::Play("a_refused_value_that_a_person_then_writes_is_the_persons"),
         Mutant::EarlierWrites => Guard::Play("an_edit_after_a_write_whose_answer_was_lost_is_no_conflict"),
+        Mutant::OlderOfTwo => Guard::Play("of_two_values_in_a_stale_document_the_replaced_one_is_no_edit"),
         Mutant::EditBeatsDelete => {
             Guard::Play("an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it")
         }

@@ -45,6 +45,7 @@ mutants! {
     SyncRev: "the stamp tells what an agent had read",
     Views: "an old stamp's unchanged value is no opinion",
     SilentIsCurrent: "a document that is silent about a field means its last local value",
+    OlderOfTwo: "of two values that a stale document says, the one that was replaced before is no edit",
     UnseenChange: "an edit on an old stamp is a conflict with a change that it had not seen",
     History: "a stale value without a stamp does not count",
     EtagOrder: "the newest ETag wins",

@@ -430,6 +430,12 @@ impl TaskState {
         self.history.iter().any(|old| stale(old) && now - old.at <= HISTORY_MS)
     }
 
+    /// Whether anybody replaced `value` of `field` in the last ten minutes.
+    pub fn was_replaced(&self, field: Field, value: &Value, now: i64) -> bool {
+        let value = fingerprint(value);
+        self.history.iter().any(|old| old.field == field && old.value == value && now - old.at <= HISTORY_MS)
+    }
+
     /// The last write of each of these values was refused for its ETag.
     pub fn outdate(&mut self, values: &Fields) {
         for (field, value) in values {

@@ -54,6 +54,7 @@ plays! {
     an_older_copy_from_a_list_changes_nothing,
     items_of_both_sides_stand,
     nothing_is_sent_while_graph_throttles,
+    of_two_values_in_a_stale_document_the_replaced_one_is_no_edit,
     one_404_is_no_deletion_even_where_lists_lack_the_task,
     repeats_leave_room_for_fresh_work,
     what_a_person_makes_is_imported_once,

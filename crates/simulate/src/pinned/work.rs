@@ -122,6 +122,32 @@ pub fn an_edit_after_a_write_whose_answer_was_lost_is_no_conflict() {
     play.is_right();
 }
 
+pub fn of_two_values_in_a_stale_document_the_replaced_one_is_no_edit() {
+    let mut play = Play::new();
+    let mut document = play.document().unwrap_or_default();
+    document["bucket_id"] = "a1:3".into();
+    play.set(&document);
+    play.run(CYCLES);
+    // The stamp of the version that both have read is an old one by now.
+    play.person(&json!({"percentComplete": 20}));
+    play.run(CYCLES);
+    document["bucketId"] = "a1:4".into();
+    play.set(&document);
+    play.run(CYCLES);
+    assert_eq!(play.task()["bucketId"], "a1:4");
+    // Another agent had read that before the sync did.
+    document["title"] = "a1:5".into();
+    play.set(&document);
+    play.run(CYCLES);
+    assert_eq!((&play.task()["title"], &play.task()["bucketId"]), (&json!("a1:5"), &json!("a1:4")));
+    assert_eq!(play.losers(), ["a1:3"]);
+    // Whoever has read what stands may go back to what was before, under either name.
+    play.edit("bucketId", "a1:3");
+    play.run(CYCLES);
+    assert_eq!(play.task()["bucketId"], "a1:3");
+    play.is_right();
+}
+
 pub fn a_document_whose_map_was_lost_finds_its_task_again() {
     let mut play = Play::new();
     play.with(|sim| {

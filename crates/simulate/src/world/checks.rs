@@ -6,12 +6,11 @@ use annika_sync::{
     lens::{self, Document, Field, Names, Value, project_with},
     world::Event,
 };
-use serde_json::Value as Json;
 
 use super::{
     actors::{ASSIGNEES, values},
     families,
-    oracle::texts,
+    oracle::{Told, texts},
     sim::Sim,
     wire::categories,
 };
@@ -81,15 +80,12 @@ fn no_conflicts(sim: &Sim) -> Vec<String> {
     if ["failover", "agent writes a child"].iter().any(|what| sim.tally.contains_key(what)) {
         return Vec::new();
     }
-    let text = |value: &Json| value.as_str().map(str::to_owned);
-    let told = sim.store.events.iter().filter_map(|(id, event)| match event {
-        Event::Conflict { field, kept, lost, .. } => Some((id, *field, text(kept)?, text(lost)?)),
-        _ => None,
-    });
     let moved = |id: &str| sim.actors.moved.contains(&sim.actors.of_document(id));
-    told.filter(|(_, field, kept, lost)| *field != Field::Bucket.name() && sim.oracle.knew(lost, kept))
-        .filter(|(id, ..)| !moved(id))
-        .map(|(id, field, kept, lost)| format!("{id}: {field} {lost} lost against {kept}, which it replaces"))
+    let told = sim.oracle.told.iter().filter(|told| !told.is_justified && !moved(&told.id));
+    told.filter(|told| told.field != Field::Bucket.name() && sim.oracle.knew(&told.lost, &told.kept))
+        .map(|Told { id, field, kept, lost, .. }| {
+            format!("{id}: {field} {lost} lost against {kept}, which it replaces")
+        })
         .collect()
 }
 

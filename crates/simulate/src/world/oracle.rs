@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use annika_sync::state::VIEWS;
 use serde_json::Value as Json;
 
 /// What one field looked like when an agent wrote a document over another.
@@ -21,7 +22,18 @@ pub struct Write {
     pub stamped: bool,
 }
 
-#[derive(Debug, Default)]
+/// A value that lost against another, as it was told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub id: String,
+    pub field: &'static str,
+    pub kept: String,
+    pub lost: String,
+    /// Something that its author had not seen speaks against the loser, even if it had seen the winner.
+    pub is_justified: bool,
+}
+
+#[derive(Clone, Debug, Default)]
 pub struct Oracle {
     /// Value → what its author saw in that place.
     seen: BTreeMap<String, Vec<String>>,
@@ -34,6 +46,12 @@ pub struct Oracle {
     again: BTreeSet<String>,
     /// Values that Redis lost before they came through.
     forgotten: BTreeSet<String>,
+    /// An agent's value → what it replaced in Planner, written without a stamp by one that had not seen it.
+    blindly: BTreeMap<String, BTreeSet<String>>,
+    /// By document: the stamps that the engine wrote, oldest first, and all texts under them.
+    shown: BTreeMap<String, Vec<(String, BTreeSet<String>)>>,
+    /// Conflicts of two texts.
+    pub told: Vec<Told>,
 }
 
 impl Oracle {
@@ -124,25 +142,64 @@ impl Oracle {
     /// A document without a stamp is blind to what stands in Planner, unless its value is known to be an old one.
     pub fn blind(&mut self, write: &Write, in_planner: &BTreeSet<String>) {
         if !write.wrote.is_empty() && !self.is_known(write) {
-            self.excused.extend(in_planner.difference(&write.wrote).cloned());
+            let replaced: BTreeSet<String> = in_planner.difference(&write.wrote).cloned().collect();
+            for value in &write.wrote {
+                self.blindly.entry(value.clone()).or_default().extend(replaced.iter().cloned());
+            }
+            self.excused.extend(replaced);
         }
+    }
+
+    /// The engine wrote this document; `anew`: it remembers none of those before.
+    pub fn stamped(&mut self, id: &str, document: &Json, anew: bool) {
+        let shown = self.shown.entry(id.to_owned()).or_default();
+        if anew {
+            shown.clear();
+        }
+        if let Some(rev) = document["_sync"]["rev"].as_str() {
+            let mut values = BTreeSet::new();
+            texts(document, &mut values);
+            shown.push((rev.to_owned(), values));
+        }
+    }
+
+    /// A conflict of two texts was told of a document with this stamp.
+    ///
+    /// Two things justify it even where the loser's author had read the winner. The stamp is older than what the
+    /// engine remembers, and people have written the field. Or the winner stands where a person's value was, which
+    /// the author had not seen: a write without a stamp had replaced it in between (sync.md §1.3.7).
+    pub fn tell(&mut self, mut told: Told, stamp: Option<&str>) {
+        let by_person = |value: &&str| !self.agents.contains(*value);
+        let shown = self.shown.get(&told.id).map(Vec::as_slice).unwrap_or_default();
+        let known = stamp.and_then(|stamp| shown.iter().position(|(rev, _)| rev == stamp));
+        if stamp.is_some() {
+            let (winner, loser) = (self.ancestry(&told.kept), self.ancestry(&told.lost));
+            let had_shown =
+                |value: &str| known.is_some_and(|at| shown[..=at].iter().any(|(_, all)| all.contains(value)));
+            let replaced = winner.iter().filter_map(|value| self.blindly.get(*value)).flatten();
+            let replaced: BTreeSet<&str> = replaced.flat_map(|value| self.ancestry(value)).collect();
+            let is_forgotten = known.is_none_or(|at| shown.len() - at > VIEWS);
+            let unseen = |value: &&str| !loser.contains(value) && !had_shown(value);
+            told.is_justified = (is_forgotten && winner.iter().chain(&replaced).any(by_person))
+                || replaced.iter().filter(|value| by_person(value)).any(unseen);
+        }
+        self.told.push(told);
+    }
+
+    /// A value, and all that its author and theirs had seen in that place.
+    fn ancestry<'a>(&'a self, value: &'a str) -> BTreeSet<&'a str> {
+        let mut met = BTreeSet::from([value]);
+        let mut open = vec![value];
+        while let Some(value) = open.pop() {
+            let saw = self.seen.get(value).into_iter().flatten().map(String::as_str);
+            open.extend(saw.filter(|saw| met.insert(saw)));
+        }
+        met
     }
 
     /// Whether whoever wrote `value` knew of `other`, which then cannot be in conflict with it.
     pub fn knew(&self, value: &str, other: &str) -> bool {
-        let mut met = BTreeSet::from([value]);
-        let mut open = vec![value];
-        while let Some(value) = open.pop() {
-            for saw in self.seen.get(value).into_iter().flatten().map(String::as_str) {
-                if saw == other {
-                    return !self.again.contains(other);
-                }
-                if met.insert(saw) {
-                    open.push(saw);
-                }
-            }
-        }
-        false
+        value != other && self.ancestry(value).contains(other) && !self.again.contains(other)
     }
 
     /// Values that nothing accounts for, among those that `about` selects.
@@ -178,5 +235,69 @@ pub fn texts(json: &Json, into: &mut BTreeSet<String>) {
         Json::Array(items) => items.iter().for_each(|item| texts(item, into)),
         Json::Object(members) => members.values().for_each(|item| texts(item, into)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn one(value: &str) -> BTreeSet<String> {
+        [value.to_owned()].into()
+    }
+
+    /// A person wrote `p`, a version of ours under `v1` shows it, and agents went on from that to `a` and then `b`.
+    fn oracle() -> Oracle {
+        let mut oracle = Oracle::default();
+        oracle.person_wrote("p", []);
+        show(&mut oracle, "v1", "p");
+        for (read, wrote) in [("p", "a"), ("a", "b")] {
+            let (read, wrote) = (one(read), one(wrote));
+            oracle.agent_wrote(&Write { replaced: read.clone(), read, wrote, stamped: true });
+        }
+        oracle
+    }
+
+    fn show(oracle: &mut Oracle, rev: &str, title: &str) {
+        oracle.stamped("t", &json!({"title": title, "_sync": {"rev": rev}}), false);
+    }
+
+    fn is_justified(mut oracle: Oracle, kept: &str, stamp: Option<&str>) -> bool {
+        let (id, kept, lost) = ("t".to_owned(), kept.to_owned(), "b".to_owned());
+        assert!(oracle.knew(&lost, &kept));
+        oracle.tell(Told { id, field: "title", kept, lost, is_justified: false }, stamp);
+        oracle.told[0].is_justified
+    }
+
+    #[test]
+    fn nothing_justifies_a_conflict_with_a_value_that_was_read() {
+        for stamp in [None, Some("v1")] {
+            assert!(!is_justified(oracle(), "a", stamp), "{stamp:?}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_forgotten_after_so_many_versions_and_not_before() {
+        let with = |later: usize| {
+            let mut oracle = oracle();
+            (0..later).for_each(|n| show(&mut oracle, &format!("w{n}"), "a"));
+            oracle
+        };
+        assert!(!is_justified(with(VIEWS - 1), "a", Some("v1")));
+        assert!(is_justified(with(VIEWS), "a", Some("v1")));
+    }
+
+    #[test]
+    fn a_persons_value_that_was_replaced_blindly_justifies_a_conflict_for_those_who_had_not_seen_it() {
+        let mut oracle = oracle();
+        oracle.person_wrote("q", ["p".to_owned()]);
+        show(&mut oracle, "v2", "q");
+        let write = Write { read: one("a"), wrote: one("a"), replaced: one("a"), stamped: false };
+        oracle.blind(&write, &one("q"));
+        assert!(!is_justified(oracle.clone(), "a", Some("v2")), "its version shows the person's value");
+        assert!(!is_justified(oracle.clone(), "a", None));
+        assert!(is_justified(oracle, "a", Some("v1")));
     }
 }

@@ -348,6 +348,7 @@ impl World for Wire {
                         });
                         *sim.tally.entry(kind(result)).or_default() += 1;
                         if matches!(result, CommitResult::Stored | CommitResult::StoredDueAgain) {
+                            sim.actors.told(commit, &mut sim.oracle);
                             sim.actors.merged(commit, &mut sim.oracle);
                             if commit.durable {
                                 sim.replicate();

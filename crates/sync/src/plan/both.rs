@@ -7,10 +7,10 @@ use super::{
     sendable::sendable,
 };
 use crate::{
-    lens::{self, Document, Field, Fields, SyncStamp, Value, same},
+    lens::{self, Document, Field, Fields, Projection, SyncStamp, Value, same},
     merge::{Loser, Merged, merge},
     mutants::{Mutant, removed},
-    state::{Attempt, Remote, TaskState, fingerprint},
+    state::{Attempt, Remote, TaskState, View, fingerprint},
     world::{Event, LocalWrite, Snapshot},
 };
 
@@ -91,7 +91,7 @@ pub(super) fn merge_sides(
         } else {
             old_base.clone()
         };
-        let mut local = effective(&state, field, here.projection.fields.get(&field), rev, context.now);
+        let mut local = effective(&state, here, field, rev, context.now);
         if field == Field::Labels && leave::says_old_labels(&state, here, context) {
             let value = state.current.get(&field).cloned().unwrap_or(Value::Null);
             local = Effective { value, unseen: false, discarded: false };
@@ -317,14 +317,14 @@ fn tell_left_out(state: &mut TaskState, left_out: Vec<(Field, &'static str, Vec<
 /// The rules for stale and silent documents (sync.md §1.3.5, F10, F11, F15).
 pub(super) fn effective(
     state: &TaskState,
+    here: &Here,
     field: Field,
-    local: Option<&Value>,
     rev: Option<&str>,
     now: i64,
 ) -> Effective {
     let current =
         || state.current.get(&field).or_else(|| state.base.get(&field)).cloned().unwrap_or(Value::Null);
-    let Some(local) = local else {
+    let Some(local) = here.projection.fields.get(&field) else {
         if removed(Mutant::SilentIsCurrent) {
             let value = state.remote.as_ref().and_then(|remote| remote.fields.get(&field));
             return Effective {
@@ -344,6 +344,9 @@ pub(super) fn effective(
             Some(view) if view.values.get(&field) == Some(&fingerprint(local)) && !removed(Mutant::Views) => {
                 Effective { value: current(), unseen: false, discarded: false }
             }
+            Some(view) if is_older_of_two(state, here, field, local, view, now) => {
+                Effective { value: current(), unseen: false, discarded: true }
+            }
             Some(view) => Effective {
                 value: local.clone(),
                 unseen: changed_at > view.at && !removed(Mutant::UnseenChange),
@@ -353,6 +356,32 @@ pub(super) fn effective(
         },
         None => stale_or(state, field, local, now, false),
     }
+}
+
+/// Whether the document names what stands and, under another name, what an agent had replaced by it: the copy of a
+/// document that another agent had written so. An edit back looks alike where its author read what stands from an
+/// agent and not from us: that is why the value is told.
+fn is_older_of_two(
+    state: &TaskState,
+    here: &Here,
+    field: Field,
+    local: &Value,
+    view: &View,
+    now: i64,
+) -> bool {
+    let Projection { losers, disagreeing, .. } = &here.projection;
+    // The elements of these are merged one by one, and they may contradict each other within one list.
+    let is_plain = !matches!(field, Field::Checklist | Field::References | Field::Assignees);
+    // Both names have to say something: what does not differ from the base is no loser.
+    let says_what_stands = disagreeing.contains(&field) && losers.iter().all(|(lost, ..)| *lost != field);
+    let stands = [state.base.get(&field), state.current.get(&field)];
+    let had_read_it =
+        stands.into_iter().flatten().any(|it| view.values.get(&field) == Some(&fingerprint(it)));
+    is_plain
+        && says_what_stands
+        && !had_read_it
+        && state.was_replaced(field, local, now)
+        && !removed(Mutant::OlderOfTwo)
 }
 
 fn stale_or(state: &TaskState, field: Field, local: &Value, now: i64, unseen: bool) -> Effective {

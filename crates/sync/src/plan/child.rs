@@ -112,9 +112,7 @@ pub(super) fn child(
     let put_back = state.child.as_ref().and_then(|child| child.put_back);
     state.child = Some(Child { parent: parent.to_owned(), key: key.clone(), put_back });
     let rev = here.document.sync_stamp().map(|stamp| stamp.rev);
-    let said = |state: &TaskState, field: Field| {
-        effective(state, field, here.projection.fields.get(&field), rev.as_deref(), context.now)
-    };
+    let said = |state: &TaskState, field: Field| effective(state, here, field, rev.as_deref(), context.now);
     let (title, percent) = (said(&state, Field::Title), said(&state, Field::Percent));
     let Value::Text(own_title) = title.value.clone() else {
         let message = "a checklist item needs a title".to_owned();

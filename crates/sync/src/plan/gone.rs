@@ -153,7 +153,7 @@ fn edited_since_base(state: &TaskState, here: &Here, now: i64) -> bool {
     let rev = stamp.as_ref().map(|stamp| stamp.rev.as_str());
     Field::ALL.into_iter().any(|field| {
         let base = state.base.get(&field).unwrap_or(&Value::Null);
-        let local = effective(state, field, here.projection.fields.get(&field), rev, now).value;
+        let local = effective(state, here, field, rev, now).value;
         // What Planner cannot take was never in doubt, and a place in a list is no work that a deletion would undo.
         let local = sendable(field, &local, base).value;
         field != Field::Order && !same(field, &local, base) && !state.is_own_echo(field, &local)

@@ -35,7 +35,7 @@ pub(super) fn wanted(
 ) -> Option<String> {
     let there = remote.fields.get(&Field::Plan)?;
     let base = state.base.get(&Field::Plan).unwrap_or(there);
-    let local = effective(state, Field::Plan, here.projection.fields.get(&Field::Plan), rev, now);
+    let local = effective(state, here, Field::Plan, rev, now);
     let merged = merge(Field::Plan, base, &local.value, there, local.unseen);
     match merged.value {
         Value::Text(plan) if !same(Field::Plan, &Value::Text(plan.clone()), there) => Some(plan),

@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use annika_sync::{
     lens::{self, Field, Value},
     state::TaskState,
-    world::{Commit, LocalWrite, Next},
+    world::{Commit, Event, LocalWrite, Next},
 };
 use serde_json::{Map, Value as Json};
 
 use super::{
-    oracle::Oracle,
+    oracle::{Oracle, Told},
     planner::Planner,
     sim::{Rng, START, Shared, Sim},
     wire::PLANS,
@@ -224,6 +224,25 @@ impl Actors {
         {
             oracle.reached(&serde_json::from_slice(&bytes).unwrap_or_default());
         }
+    }
+
+    /// What the engine says and shows with this commit.
+    pub fn told(&self, commit: &Commit, oracle: &mut Oracle) {
+        let write = commit.write.as_ref();
+        let merged = write.and_then(|write| write.expected.clone());
+        let merged = merged.or_else(|| commit.document.as_ref().map(|document| document.bytes()));
+        let merged: Json = merged.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let stamp = merged["_sync"]["rev"].as_str();
+        for event in &commit.events {
+            if let Event::Conflict { field, kept: Json::String(kept), lost: Json::String(lost), .. } = event {
+                let (id, kept, lost) = (commit.id.clone(), kept.clone(), lost.clone());
+                oracle.tell(Told { id, field, kept, lost, is_justified: false }, stamp);
+            }
+        }
+        let anew = commit.state.is_none() || commit.events.contains(&Event::Restored);
+        let new = write.and_then(|write| write.new.as_ref()).map(|new| new.bytes());
+        let new: Json = new.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        oracle.stamped(&commit.id, &new, anew);
     }
 
     /// A document that the engine deletes was deleted by a person, or by an agent before another put it back.
