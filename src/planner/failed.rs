@@ -2,7 +2,10 @@
 
 use serde_json::Value as Json;
 
-use super::{scripts::mark_call, world::number_of};
+use super::{
+    scripts::{When, mark_call},
+    world::number_of,
+};
 use crate::{
     keys,
     store::{Store, StoreError, command},
@@ -31,7 +34,7 @@ pub async fn retry_failed(store: &Store, which: Retry<'_>) -> Result<u64, StoreE
     };
     let mut retried = 0;
     for ids in ids.chunks(TOGETHER) {
-        retried += number_of(store.run(&mark_call(ids, "retry", 0)).await?)?;
+        retried += number_of(store.run(&mark_call(ids, "retry", When::NOW)).await?)?;
     }
     Ok(u64::try_from(retried).unwrap_or(0))
 }

@@ -4,7 +4,7 @@ use annika_sync::world::{Direction, GuardQuestion};
 use redis::Value;
 use serde::{Deserialize, Serialize};
 
-use super::scripts::{GUARD, RELEASE, mark_call};
+use super::scripts::{GUARD, RELEASE, When, mark_call};
 use crate::{
     keys,
     store::{Store, StoreError, command, read},
@@ -66,7 +66,7 @@ pub async fn release(store: &Store, direction: Direction) -> Result<u64, StoreEr
         .arg(keys::sync_state(""));
     let ids: Vec<String> = read::<Value>(store.run(&call).await?).and_then(read)?;
     for ids in ids.chunks(TOGETHER) {
-        store.run(&mark_call(ids, "changed", 0)).await?;
+        store.run(&mark_call(ids, "changed", When::NOW)).await?;
     }
     tracing::warn!(
         code = "guard_released",

@@ -6,7 +6,7 @@ use annika_sync::{engine::Engine, lens};
 use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
-use super::world::PlannerWorld;
+use super::{scripts::When, world::PlannerWorld};
 use crate::{
     keys,
     store::{Push, Subscription},
@@ -15,7 +15,7 @@ use crate::{
 /// Messages that are marked in one round trip.
 const TOGETHER: usize = 200;
 
-/// Listens until `stop`. `linger` is how long a marked task waits for others to share its batch.
+/// Listens until `stop`. `linger` is how long a marked task waits at most for others to share its batch.
 pub(super) async fn listen(engine: Arc<Engine<PlannerWorld>>, linger: Duration, stop: CancellationToken) {
     let world = engine.world();
     let mut subscription = world.store.subscribe(&[keys::tasks_updates()]);
@@ -32,7 +32,7 @@ pub(super) async fn listen(engine: Arc<Engine<PlannerWorld>>, linger: Duration, 
             if ids.is_empty() {
                 continue;
             }
-            if let Err(error) = world.mark_because(ids, reason, linger).await {
+            if let Err(error) = world.mark_because(ids, reason, When::Together(linger)).await {
                 tracing::warn!(
                     code = error.kind.code(),
                     tasks = ids.len(),

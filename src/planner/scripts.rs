@@ -1,5 +1,7 @@
 //! The scripts of the sync engine's store, each beside its header comment in `lua/`.
 
+use std::time::Duration;
+
 use crate::{
     keys,
     store::{Script, ScriptCall},
@@ -21,7 +23,7 @@ macro_rules! in_epoch {
 /// Takes due tasks.
 pub static CLAIM: Script = Script::new("planner/claim", 6, in_epoch!("claim.lua"));
 /// Makes tasks due.
-pub static MARK_MANY: Script = Script::new("planner/mark_many", 4, marking!("mark_many.lua"));
+pub static MARK_MANY: Script = Script::new("planner/mark_many", 5, marking!("mark_many.lua"));
 /// Stores what a list showed.
 pub static OBSERVE: Script = Script::new("planner/observe", 5, in_epoch!("observe.lua"));
 /// Writes one field of a task's state and marks it.
@@ -77,13 +79,39 @@ pub static AGE: Script = Script::new(
 /// Raises the shared pause.
 pub static PAUSE: Script = Script::new("planner/pause", 2, include_str!("lua/pause.lua"));
 
-/// The call that makes `ids` due after `delay_ms`; `reason` is one of the script's.
-pub(super) fn mark_call(ids: &[String], reason: &str, delay_ms: i64) -> ScriptCall {
+/// When marked tasks fall due.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum When {
+    /// After this time.
+    After(Duration),
+    /// Within this time and not before half of it is over, all that are marked about now at one instant: what is said
+    /// in one breath then fills whole batches. Each on its own, the first few would go in batches of one or two.
+    Together(Duration),
+}
+
+impl When {
+    /// Now.
+    pub const NOW: Self = Self::After(Duration::ZERO);
+
+    /// Delay and slot, as `mark_many` takes them.
+    fn millis(self) -> (i64, i64) {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        match self {
+            Self::After(delay) => (millis(delay), 0),
+            Self::Together(linger) => (millis(linger), millis(linger / 2)),
+        }
+    }
+}
+
+/// The call that makes `ids` due; `reason` is one of the script's.
+pub(super) fn mark_call(ids: &[String], reason: &str, when: When) -> ScriptCall {
+    let (delay, slot) = when.millis();
     let call = MARK_MANY
         .call()
         .key(keys::sync_due())
         .key(keys::sync_pending())
-        .num(delay_ms)
+        .num(delay)
+        .num(slot)
         .arg(keys::sync_state(""))
         .arg(reason);
     ids.iter().fold(call, |call, id| call.arg(id).arg(pending_entry(id)))
@@ -91,7 +119,7 @@ pub(super) fn mark_call(ids: &[String], reason: &str, delay_ms: i64) -> ScriptCa
 
 /// The call that makes `ids` due at once because their documents changed.
 pub(crate) fn mark_changed(ids: &[String]) -> ScriptCall {
-    mark_call(ids, "changed", 0)
+    mark_call(ids, "changed", When::NOW)
 }
 
 /// The words of commands that `commit` runs, each command with its length in front.

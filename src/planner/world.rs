@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 
 use super::{
     blocks, commit, epoch, exchange, guard, health, lists, load, plans, reclaim,
-    scripts::{CLAIM, FREE, INGEST, KEEP, LEASE, PACE, PAUSE, mark_call},
+    scripts::{CLAIM, FREE, INGEST, KEEP, LEASE, PACE, PAUSE, When, mark_call},
     signals::signals,
     sweep,
     upkeep::Upkeep,
@@ -128,11 +128,11 @@ impl PlannerWorld {
         &self,
         ids: &[String],
         reason: &str,
-        delay: Duration,
+        when: When,
     ) -> Result<usize, StoreError> {
         let mut counted = 0;
         for ids in ids.chunks(500) {
-            counted += number_of(self.store.run(&mark_call(ids, reason, millis(delay))).await?)?;
+            counted += number_of(self.store.run(&mark_call(ids, reason, when)).await?)?;
             self.marked_here.fetch_add(ids.len() as u64, Ordering::Relaxed);
         }
         self.wake();
@@ -347,11 +347,11 @@ impl World for PlannerWorld {
     }
 
     async fn mark(&self, ids: &[String], delay: Duration) -> Stored<()> {
-        self.mark_because(ids, "changed", delay).await.map(|_| ()).map_err(failed)
+        self.mark_because(ids, "changed", When::After(delay)).await.map(|_| ()).map_err(failed)
     }
 
     async fn mark_missing(&self, ids: &[String]) -> Stored<usize> {
-        self.mark_because(ids, "missing", Duration::ZERO).await.map_err(failed)
+        self.mark_because(ids, "missing", When::NOW).await.map_err(failed)
     }
 
     async fn ingest_pending(&self) -> Stored<usize> {
@@ -451,7 +451,7 @@ impl World for PlannerWorld {
             for plan in self.plans.categories.renamed() {
                 let ids = lists::tasks_of(&self.store, &plan).await.map_err(failed)?;
                 tracing::info!(plan_id = plan, tasks = ids.len(), "categories of a plan have other names");
-                self.mark_because(&ids, "changed", AFTER_RENAMING).await.map_err(failed)?;
+                self.mark_because(&ids, "changed", When::After(AFTER_RENAMING)).await.map_err(failed)?;
             }
         }
         Ok(plans)

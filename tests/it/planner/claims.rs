@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use annika::{keys, planner::CLAIM, tasks::pending_entry};
+use annika::{
+    keys,
+    planner::{CLAIM, MARK_MANY},
+    tasks::pending_entry,
+};
 use annika_sync::{
     engine::EPOCH_CHANGED,
     world::{
@@ -46,6 +50,32 @@ async fn a_delay_holds_a_mark_back_and_claim_says_how_long() {
         1,
         "a mark brings it forward"
     );
+}
+
+#[tokio::test]
+async fn marks_of_one_breath_fall_due_at_one_instant_within_the_delay() {
+    let mut stage = Stage::start().await;
+    // An hour's delay in slots of half an hour: the test may take its time.
+    let (delay, slot) = (3_600_000, 1_800_000);
+    let now = async |redis: &mut redis::aio::MultiplexedConnection| {
+        let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(redis).await.unwrap();
+        seconds * 1_000 + micros / 1_000
+    };
+    let before = now(&mut stage.redis).await;
+    for id in ids(0..3) {
+        let call = MARK_MANY.call().key(keys::sync_due()).key(keys::sync_pending()).num(delay).num(slot);
+        let call = call.arg(keys::sync_state("")).arg("changed").arg(&id).arg(pending_entry(&id));
+        stage.store().run(&call).await.unwrap();
+    }
+    let after = now(&mut stage.redis).await;
+    for id in ids(0..3) {
+        let at: i64 = stage.redis.zscore(keys::sync_due(), &id).await.unwrap();
+        assert_eq!(at % slot, 0, "{id}");
+        assert!(
+            (before + delay - slot..=after + delay).contains(&at),
+            "{id}: marked at {before}, due at {at}"
+        );
+    }
 }
 
 #[tokio::test]
