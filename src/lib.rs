@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod entra;
+pub mod entry;
 pub mod erasure;
 pub mod error;
 pub mod graph;

@@ -146,8 +146,8 @@ fn loopback_placeholder() -> Url {
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetrySettings {
-    /// Which log lines are written, in the syntax of tracing's `EnvFilter`. Read from `RUST_LOG`, default
-    /// [`TelemetrySettings::DEFAULT`].
+    /// Which log lines are written: levels, each alone or for a target (`annika=debug,info`). Read from `RUST_LOG`,
+    /// default [`TelemetrySettings::DEFAULT`].
     pub filter: String,
 }
 
@@ -164,7 +164,7 @@ impl TelemetrySettings {
     fn read(reader: &mut Reader<'_>) -> Self {
         const NAME: &str = "RUST_LOG";
         let filter = reader.text(NAME).unwrap_or_else(|| Self::DEFAULT.to_owned());
-        if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
+        if filter.parse::<tracing_subscriber::filter::Targets>().is_err() {
             reader.reject(NAME, "must be a log filter such as `info` or `annika=debug,info`");
         }
         Self { filter }

@@ -9,7 +9,11 @@ pub use mask::mask;
 pub use writer::{MAX_LINE_BYTES, MaskedLines, MaskedWriter};
 
 use crate::config::TelemetrySettings;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+};
 
 /// Starts logging to stdout for the whole process, and turns panics into log lines.
 ///
@@ -46,13 +50,16 @@ pub fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    // The settings were checked when they were read.
+    let filter = settings.filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
         .log_internal_errors(false)
-        .with_env_filter(EnvFilter::new(&settings.filter))
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(writer)
         .finish()
+        .with(filter)
 }
