@@ -24,18 +24,25 @@ impl Patterns {
             Some(trimmed) if !trimmed.is_empty() => trimmed,
             _ => path,
         };
-        let segments: Vec<&str> = trimmed.split('/').collect();
+        // Every request passes here, and nearly every path is right already: nothing is allocated until one is not.
+        let segments = || trimmed.split('/');
+        let count = segments().count();
+        let may_be = |given: &str, known: &str| {
+            if known.starts_with('{') { !given.is_empty() } else { known.eq_ignore_ascii_case(given) }
+        };
         let fits = |pattern: &&Vec<String>| {
-            pattern.len() == segments.len()
-                && pattern.iter().zip(&segments).all(|(known, given)| {
-                    if known.starts_with('{') { !given.is_empty() } else { known.eq_ignore_ascii_case(given) }
-                })
+            count == pattern.len()
+                && segments().zip(pattern.iter()).all(|(given, known)| may_be(given, known))
         };
         let pattern = self.0.iter().find(fits)?;
-        let parts = pattern.iter().zip(&segments);
-        let parts = parts.map(|(known, given)| if known.starts_with('{') { *given } else { known.as_str() });
-        let canonical = parts.collect::<Vec<_>>().join("/");
-        (canonical != path).then_some(canonical)
+        let parts = || {
+            let parts = pattern.iter().zip(segments());
+            parts.map(|(known, given)| if known.starts_with('{') { given } else { known.as_str() })
+        };
+        if trimmed.len() == path.len() && parts().eq(segments()) {
+            return None;
+        }
+        Some(parts().collect::<Vec<_>>().join("/"))
     }
 }
 

@@ -6,6 +6,7 @@ use axum::{Router, extract::Request, response::IntoResponse, routing::get, serve
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
@@ -15,10 +16,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 /// Everything that the handler answers: the host's readiness question `GET /`, triggers, and the rest by `api`, which
 /// answers what it does not know with a problem. A panic is answered with 500.
 pub fn router(api: Router, triggers: Triggers) -> Router {
+    let triggers = Arc::new(triggers);
     Router::new()
         .route("/", get(readiness))
         .fallback(move |request: Request| {
-            let (triggers, api) = (triggers.clone(), api.clone());
+            let (triggers, api) = (Arc::clone(&triggers), api.clone());
             async move {
                 match triggers.answer(request).await {
                     Ok(reply) => reply,

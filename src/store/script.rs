@@ -31,7 +31,7 @@ impl Script {
 
     /// A call of it, to which keys and arguments are added.
     pub fn call(&'static self) -> ScriptCall {
-        ScriptCall { script: self, keys: Vec::new(), args: Vec::new() }
+        ScriptCall { script: self, keys: Words::default(), args: Words::default() }
     }
 
     pub(super) fn load(&self) -> redis::Cmd {
@@ -45,22 +45,41 @@ impl Script {
 #[derive(Debug, Clone)]
 pub struct ScriptCall {
     pub(super) script: &'static Script,
-    keys: Vec<Vec<u8>>,
-    args: Vec<Vec<u8>>,
+    keys: Words,
+    args: Words,
+}
+
+/// Words one behind the other, and where each ends: a call has dozens, and one allocation each would be felt.
+#[derive(Debug, Clone, Default)]
+struct Words {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Words {
+    fn push(&mut self, word: &[u8]) {
+        self.bytes.extend_from_slice(word);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
 }
 
 impl ScriptCall {
     /// Adds a key.
     #[must_use]
     pub fn key(mut self, key: impl AsRef<[u8]>) -> Self {
-        self.keys.push(key.as_ref().to_vec());
+        self.keys.push(key.as_ref());
         self
     }
 
     /// Adds an argument of bytes.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Self {
-        self.args.push(arg.as_ref().to_vec());
+        self.args.push(arg.as_ref());
         self
     }
 
@@ -71,11 +90,12 @@ impl ScriptCall {
     }
 
     pub(super) fn evalsha(&self) -> redis::Cmd {
-        let size = self.args.iter().map(Vec::len).sum::<usize>() + 64 * (self.keys.len() + 4);
-        let mut cmd = redis::Cmd::with_capacity(3 + self.keys.len() + self.args.len(), size);
-        cmd.arg("EVALSHA").arg(self.script.sha()).arg(self.keys.len());
-        for part in self.keys.iter().chain(&self.args) {
-            cmd.arg(part.as_slice());
+        let words = 3 + self.keys.ends.len() + self.args.ends.len();
+        let size = self.keys.bytes.len() + self.args.bytes.len() + 64;
+        let mut cmd = redis::Cmd::with_capacity(words, size);
+        cmd.arg("EVALSHA").arg(self.script.sha()).arg(self.keys.ends.len());
+        for word in self.keys.iter().chain(self.args.iter()) {
+            cmd.arg(word);
         }
         cmd
     }

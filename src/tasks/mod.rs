@@ -113,7 +113,8 @@ impl Tasks {
         }
         let id = own_id(&document)?;
         check(&document, &id)?;
-        let request = URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
+        // Only a call that may be repeated needs to be known again.
+        let request = repeat_key.map(|_| URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))).unwrap_or_default();
         let answer = repeat_key.map(|key| answer(key, &request, &id, &document)).transpose()?;
         match write::put(&self.store, &id, &document, Expectation::Absent, answer.as_ref()).await? {
             Written::Created => Ok(Stored { id, document, created: true, replayed: false }),

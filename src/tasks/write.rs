@@ -12,7 +12,7 @@ use crate::{
 /// The write script; its header says what it takes and answers.
 pub static WRITE: Script = Script::new(
     "tasks/write",
-    5,
+    6,
     concat!(include_str!("lua/mark.lua"), include_str!("lua/index.lua"), include_str!("lua/write.lua")),
 );
 

@@ -9,19 +9,20 @@
 -- A leased task keeps its place: only the hint moves, and the engine looks at it when it finishes.
 -- Replies 1 if the task was not waiting before, else 0; and whether there was no state before.
 -- A state key of another type is left alone: one bad key must not keep others from being marked.
+-- Numbers go to Redis as texts: it would write each with all digits that a float may have, call by call.
 local function mark(state, due, pending, id, mirror, now_ms, delay_ms, low)
   local kind = redis.call('TYPE', state)['ok']
   if kind ~= 'hash' and kind ~= 'none' then
     return 0
   end
-  local fresh, leased_until = kind == 'none', 0
+  local now, fresh, leased_until = string.format('%.0f', now_ms), kind == 'none', 0
   if fresh then
     -- Nobody knows the task: one command says what the others would find out.
-    redis.call('HSET', state, 'hint', 1, 'marked_at', now_ms)
+    redis.call('HSET', state, 'hint', '1', 'marked_at', now)
   else
-    redis.call('HINCRBY', state, 'hint', 1)
+    redis.call('HINCRBY', state, 'hint', '1')
     leased_until = tonumber(redis.call('HGET', state, 'lease_until') or '0')
-    redis.call('HSETNX', state, leased_until > now_ms and 'remarked_at' or 'marked_at', now_ms)
+    redis.call('HSETNX', state, leased_until > now_ms and 'remarked_at' or 'marked_at', now)
   end
   local behind = due .. ':low'
   local waits_behind = redis.call('ZSCORE', behind, id)
@@ -32,7 +33,7 @@ local function mark(state, due, pending, id, mirror, now_ms, delay_ms, low)
     end
     return 0
   end
-  local at = now_ms + delay_ms
+  local at = delay_ms == 0 and now or string.format('%.0f', now_ms + delay_ms)
   if waits_behind and not low then
     redis.call('ZADD', due, at, id)
     redis.call('ZREM', behind, id)

@@ -1,5 +1,5 @@
 -- write: stores or deletes one task document, and tells everybody, in one step.
--- Version 5. `mark` and `reindex` stand in front of it.
+-- Version 6. `mark` and `reindex` stand in front of it.
 --
 -- Atomic because the comparison, the document, the dirty mark and the lists must agree at every instant:
 -- a crash between them would lose a change for the sync or show a list that never was.
@@ -99,7 +99,7 @@ if not delete and not fresh then
   -- A state of another type is the engine's trouble, and no reason to stop an agent half-way.
   redis.pcall('HDEL', KEYS[2], 'del')
 end
-reindex(KEYS[5], id, ARGV[9])
+reindex(KEYS[5], id, ARGV[9], made)
 redis.call('PUBLISH', ARGV[10],
   '{"action":"' .. action .. '","task_id":' .. ARGV[6] .. ',"task":' .. ARGV[4] .. ',"source":"agent"}')
 redis.call('PUBLISH', ARGV[11], '{"type":"task_' .. action .. '","id":' .. ARGV[6] .. ',"data":' .. ARGV[4] .. '}')
