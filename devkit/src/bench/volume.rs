@@ -19,6 +19,9 @@ use crate::{
 /// How many tasks an import is compared at.
 const FEW: usize = 1_000;
 const MANY: usize = 10_000;
+/// Planner takes no more than 9,000 tasks in a plan: many of them lie in two.
+const PER_PLAN: usize = 5_000;
+const SECOND_PLAN: &str = "benchplansecond";
 /// The size of the tenant that the predecessor served (sync.md §0.2).
 const PLANS: usize = 55;
 const GROUPS: usize = 16;
@@ -39,11 +42,23 @@ fn task(plan: &str, n: usize) -> Map<String, Value> {
     task
 }
 
-/// Microsoft's example plan with so many tasks more.
-fn one_plan(count: usize) -> Seed {
+/// Where the n-th of many tasks is.
+fn plan_of(n: usize) -> &'static str {
+    if n < PER_PLAN { seed::PLAN } else { SECOND_PLAN }
+}
+
+/// Microsoft's example plan and another one of its group; both plans by id.
+fn two_plans() -> (Seed, String) {
     let mut data = seed::example();
-    data.tasks.extend((0..count).map(|n| task(seed::PLAN, n)));
-    data
+    data.plans.push(members(json!({"id": SECOND_PLAN, "title": "Second plan", "owner": seed::GROUP})));
+    (data, format!("{},{SECOND_PLAN}", seed::PLAN))
+}
+
+/// The two plans with so many tasks more.
+fn filled(count: usize) -> (Seed, String) {
+    let (mut data, plans) = two_plans();
+    data.tasks.extend((0..count).map(|n| task(plan_of(n), n)));
+    (data, plans)
 }
 
 /// A tenant as large as the predecessor's, and its plans by group.
@@ -63,12 +78,10 @@ fn tenant() -> (Seed, String) {
     (data, plans)
 }
 
-async fn scene(app: &Path, data: Seed, plans: Option<String>) -> anyhow::Result<Scene> {
+async fn scene(app: &Path, (data, plans): (Seed, String)) -> anyhow::Result<Scene> {
     let mut options = StackOptions::new(app);
     options.graph.data = data;
-    if let Some(plans) = plans {
-        options.plans = plans;
-    }
+    options.plans = plans;
     Scene::with(options, Limiter::Raised).await
 }
 
@@ -79,7 +92,7 @@ pub(super) async fn all(app: &Path, quick: bool) -> anyhow::Result<Vec<Figure>> 
     let mut figures = Vec::new();
     let mut each = Vec::new();
     for count in [few, many] {
-        let scene = scene(app, one_plan(count), None).await?;
+        let scene = scene(app, filled(count)).await?;
         let took = scene.imported_in;
         let per_task = took.as_secs_f64() / count as f64;
         each.push(per_task);
@@ -165,12 +178,12 @@ async fn sweep(scene: &Scene) -> anyhow::Result<Duration> {
 
 /// Single writes of an agent while many tasks are imported.
 async fn beside_an_import(app: &Path, count: usize) -> anyhow::Result<Figure> {
-    let scene = scene(app, seed::example(), None).await?;
+    let scene = scene(app, two_plans()).await?;
     let seq = scene.graph().journal().last().map_or(0, |entry| entry.seq);
     for n in 0..count {
-        let members = task(seed::PLAN, n);
+        let members = task(plan_of(n), n);
         let title = members.get("title").and_then(Value::as_str).unwrap_or_default().to_owned();
-        scene.graph().add_task(NewTask { plan: seed::PLAN.to_owned(), title, members })?;
+        scene.graph().add_task(NewTask { plan: plan_of(n).to_owned(), title, members })?;
     }
     let known = scene.known().await?;
     scene.poll_now().await?;
@@ -179,7 +192,8 @@ async fn beside_an_import(app: &Path, count: usize) -> anyhow::Result<Figure> {
     for n in 0..20 {
         let id = format!("bench-beside-{n}");
         let at_ms = scene.graph().now_ms();
-        scene.write(&id, "", &json!({"id": id, "title": format!("Beside {n}")}).to_string()).await?;
+        let document = json!({"id": id, "title": format!("Beside {n}"), "plan_id": seed::PLAN});
+        scene.write(&id, "", &document.to_string()).await?;
         writes.push((id, at_ms));
         pause(Duration::from_millis(40)).await;
     }
@@ -205,8 +219,7 @@ async fn beside_an_import(app: &Path, count: usize) -> anyhow::Result<Figure> {
 
 /// One poll of every plan of a tenant like the predecessor's.
 async fn cycle(app: &Path) -> anyhow::Result<Vec<Figure>> {
-    let (data, plans) = tenant();
-    let scene = scene(app, data, Some(plans)).await?;
+    let scene = scene(app, tenant()).await?;
     scene.graph().set_latency(Duration::from_millis(100));
     let before = scene.tally();
     let start = now();
