@@ -12,6 +12,9 @@ use annika_simulate::{
 };
 use clap::{Parser, Subcommand};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Plays schedules of the sync engine under faults, each from its seed.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
