@@ -225,8 +225,8 @@ private {
         SortedSet Text, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
         "Deletions that wait for a person, because too many came at once; by the time in ms of the first try.";
     SYNC_GONE sync_gone(planner_id) = "annika:sync:gone:{planner_id}",
-        String Text, expires(120), Public, "sync", Cap::PerTask, Nothing,
-        "A Planner task was deleted a moment ago: a list that still shows it is stale.";
+        String Text, expires(300), Public, "sync", Cap::PerTask, Nothing,
+        "A Planner task was deleted a moment ago: a list that still shows it is stale. Lists older than 4 minutes do not count.";
     SYNC_CREATES sync_creates() = "annika:sync:creates",
         Hash Json, Life::Persistent, Public, "sync", Cap::PerTask, Nothing,
         "Creates that were begun and whose outcome is not stored: what was sent and when, by task.";

@@ -325,6 +325,7 @@ fn hold(observation: &Observation, now: i64) -> ScriptCall {
     let call = HOLD
         .call()
         .key(keys::sync_orphans())
+        .keys(observation.held.iter().map(|task| keys::sync_gone(planner_id(task))))
         .arg(&observation.plan)
         .num(observation.begun_at)
         .num(i64::from(keys::SYNC_ORPHANS.ttl_s().unwrap_or_default()));
@@ -336,8 +337,9 @@ fn hold(observation: &Observation, now: i64) -> ScriptCall {
             "tasks of ours that no document claims are held"
         );
     }
-    observation.held.iter().fold(call, |call, task| {
-        let id = task.get("id").and_then(Json::as_str).unwrap_or_default();
-        call.arg(id).arg(task.to_string())
-    })
+    observation.held.iter().fold(call, |call, task| call.arg(planner_id(task)).arg(task.to_string()))
+}
+
+fn planner_id(task: &Json) -> &str {
+    task.get("id").and_then(Json::as_str).unwrap_or_default()
 }

@@ -29,7 +29,7 @@ pub static OBSERVE: Script = Script::new("planner/observe", 5, in_epoch!("observ
 /// Writes one field of a task's state and marks it.
 pub static NOTE: Script = Script::new("planner/note", 5, marking!("note.lua"));
 /// Keeps tasks that open creates may have made.
-pub static HOLD: Script = Script::new("planner/hold", 2, include_str!("lua/hold.lua"));
+pub static HOLD: Script = Script::new("planner/hold", 3, include_str!("lua/hold.lua"));
 /// Takes in what others queued.
 pub static INGEST: Script = Script::new("planner/ingest", 4, marking!("ingest.lua"));
 /// One step of one task.

@@ -76,6 +76,12 @@ impl ScriptCall {
         self
     }
 
+    /// Adds several keys.
+    #[must_use]
+    pub fn keys<K: AsRef<[u8]>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        keys.into_iter().fold(self, Self::key)
+    }
+
     /// Adds an argument of bytes.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Self {

@@ -73,6 +73,10 @@ pub fn guard(rule: Mutant) -> Guard {
         Mutant::SilentIsCurrent => Guard::Play("a_silent_document_keeps_a_value_on_its_way"),
         Mutant::EtagOrder => Guard::Play("an_older_copy_from_a_list_changes_nothing"),
         Mutant::DefiniteRefusal => Guard::Play("a_refused_value_that_a_person_then_writes_is_the_persons"),
+        Mutant::SawNone => {
+            Guard::Play("a_document_that_is_back_as_it_was_hears_of_what_happened_while_it_was_away")
+        }
+        Mutant::OldList => Guard::Play("a_list_from_long_ago_brings_nothing_back"),
         Mutant::EarlierWrites => Guard::Play("an_edit_after_a_write_whose_answer_was_lost_is_no_conflict"),
         Mutant::OlderOfTwo => Guard::Play("of_two_values_in_a_stale_document_the_replaced_one_is_no_edit"),
         Mutant::EditBeatsDelete => {

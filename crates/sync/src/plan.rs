@@ -308,6 +308,10 @@ fn go_on(
             };
             return Step::new(state, action);
         }
+        // What was news is none at the next look, should this one be cut short.
+        if let Some(failure) = state.failure.as_mut() {
+            failure.retry_at = failure.retry_at.clamp(1, context.now.max(1));
+        }
     }
     if state.planner_id.is_none() {
         return create::unmapped(state, snapshot, here, earlier, context);

@@ -412,6 +412,13 @@ impl TaskState {
         }
     }
 
+    /// Remembers what an agent wrote in a spelling that lost against another one of the same field.
+    pub fn overruled(&mut self, field: Field, value: &Value, now: i64) {
+        if !self.is_superseded(field, value, now) {
+            self.push_superseded(field, value, now, true);
+        }
+    }
+
     fn push_superseded(&mut self, field: Field, value: &Value, now: i64, by_agent: bool) {
         let value = fingerprint(value);
         self.history.retain(|old| !(old.field == field && old.value == value) && now - old.at <= HISTORY_MS);

@@ -181,6 +181,11 @@ async fn a_stale_list_does_not_bring_a_deleted_task_back() {
     assert_eq!(stage.dump().await, before);
     stage.world.observe(seen(vec![task("P-4", "W/\"1\"")])).await.unwrap();
     assert!(stage.due().await.is_empty() && !stage.exists(&keys::sync_rmap("P-4")).await);
+    let held = vec![task("P-4", "W/\"1\""), task("P-5", "W/\"1\"")];
+    stage.world.observe(Observation { held, begun_at: 2, ..seen(Vec::new()) }).await.unwrap();
+    let kept: Vec<String> = stage.redis.hkeys(keys::sync_orphans()).await.unwrap();
+    let kept: Vec<&String> = kept.iter().filter(|field| field.starts_with("task")).collect();
+    assert_eq!(kept, ["task\nL\nP-5"], "no open create adopts it either");
 }
 
 #[tokio::test]

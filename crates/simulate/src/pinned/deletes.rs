@@ -38,6 +38,27 @@ pub fn what_had_a_time_to_live_is_not_deleted_in_planner() {
     assert_eq!(play.tasks(), ["PT0001"]);
 }
 
+pub fn a_list_from_long_ago_brings_nothing_back() {
+    // The answer has arrived, or is just being taken in.
+    for after in 0..4 {
+        let mut play = Play::of(2);
+        play.person(&json!({"title": "a1:3"}));
+        let lists = play.with(|sim| sim.lists);
+        play.until("a list is on its way", move |sim| sim.lists > lists);
+        play.run(after);
+        let holder = play.with(|sim| sim.store.holder()).expect("one has the lease");
+        play.stage.pause(holder, 460_000);
+        play.run(2 * CYCLES);
+        play.with(|sim| sim.actors.by_agents.insert("a1".to_owned()));
+        play.delete(true);
+        play.run(375_000);
+        assert_eq!(play.tasks(), [""; 0]);
+        let told = play.with(|sim| sim.store.events.len());
+        play.run(CYCLES);
+        assert_eq!(play.with(|sim| sim.store.events.len()), told, "nobody hears of it again");
+    }
+}
+
 pub fn a_document_that_came_back_for_good_can_be_deleted() {
     let mut play = Play::new();
     play.with(|sim| sim.actors.by_agents.insert("a1".to_owned()));
@@ -59,6 +80,22 @@ pub fn a_document_that_came_back_for_good_can_be_deleted() {
     play.with(|sim| sim.faults.throttle = 0);
     play.run(4 * CYCLES);
     assert_eq!(play.tasks(), [""; 0]);
+}
+
+pub fn a_document_that_is_back_as_it_was_hears_of_what_happened_while_it_was_away() {
+    let mut play = Play::new();
+    let read = play.document().unwrap_or_default();
+    play.with(|sim| sim.actors.by_agents.insert("a1".to_owned()));
+    play.person(&json!({"title": "a1:3"}));
+    play.delete(false);
+    let lists = play.with(|sim| sim.lists);
+    play.until("a list and a sweep told of it", move |sim| {
+        sim.lists > lists + 1 && sim.store.tasks["a1"].missed == 1
+    });
+    play.run(1_000);
+    play.set(&read);
+    play.run(2 * CYCLES);
+    assert_eq!(play.document().map(|document| document["title"].clone()), Some("a1:3".into()));
 }
 
 pub fn a_document_that_is_away_for_one_sweep_is_not_deleted() {

@@ -19,7 +19,7 @@ use annika_sync::{
 };
 use serde_json::Value as Json;
 
-const GONE_MS: i64 = 120_000;
+const GONE_MS: i64 = 300_000;
 const CACHE_MS: i64 = 3_600_000;
 const GUARD_MS: i64 = 24 * 3_600_000;
 
@@ -364,7 +364,10 @@ impl Store {
     }
 
     /// The hold script.
-    pub fn hold(&mut self, plan: &str, begun: i64, tasks: BTreeMap<String, Json>) {
+    pub fn hold(&mut self, plan: &str, begun: i64, mut tasks: BTreeMap<String, Json>, now: i64) {
+        if !removed(Mutant::GoneList) {
+            tasks.retain(|id, _| self.gone.get(id).is_none_or(|until| *until <= now));
+        }
         let held = self.held.entry(plan.to_owned()).or_default();
         if held.begun >= begun {
             return;

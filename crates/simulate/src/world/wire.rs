@@ -499,7 +499,7 @@ impl World for Wire {
                 known.etags.remove(id);
             });
             let held = held.iter().map(|json| (name(json), json.clone())).collect();
-            sim.store.hold(&plan, begun_at, held);
+            sim.store.hold(&plan, begun_at, held, sim.now);
             sim.store.plans.entry(plan).or_default().missing = missing;
             sim.wake(process);
         })

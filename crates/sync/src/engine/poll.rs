@@ -20,6 +20,9 @@ const RECENT_MS: i64 = 120_000;
 /// While some plan's list does not come, tasks that others lack may have moved there: for so long their absence is no
 /// evidence, ms.
 const UNLISTED_MS: i64 = 15 * 60_000;
+/// For so long a deletion is remembered for lists that still show the task (`annika:sync:gone:{planner_id}`, a minute
+/// more), ms.
+const OLDEST_LIST_MS: i64 = 4 * 60_000;
 
 impl<W: World> Engine<W> {
     /// Remembers where a complete list showed which task, and which plans could not be listed since when.
@@ -90,6 +93,11 @@ impl<W: World> Engine<W> {
         });
     }
 
+    /// Whether a list was begun so long ago that tasks which it shows may have been deleted without a trace since.
+    fn is_old(&self, begun_at: i64) -> bool {
+        self.world.now_ms() - begun_at > OLDEST_LIST_MS && !removed(Mutant::OldList)
+    }
+
     /// Takes a list in; says whether a complete one showed a change.
     pub(super) async fn take_list(
         &self,
@@ -101,6 +109,12 @@ impl<W: World> Engine<W> {
     ) -> Result<Option<bool>, StoreError> {
         self.count_list(plan, &list);
         match list {
+            PlanList::Complete { begun_at, .. } if self.is_old(begun_at) => {
+                self.count("old_lists", 1);
+                tracing::warn!(plan, "the list of a plan took too long and says nothing");
+                self.shared().calendar.incomplete.insert(plan.to_owned(), "took too long".into());
+                Ok(None)
+            }
             PlanList::Complete { tasks, begun_at } => {
                 let nothing = KnownPlan::default();
                 let own = known.get(plan).unwrap_or(&nothing);

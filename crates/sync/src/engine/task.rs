@@ -251,7 +251,7 @@ impl Task {
                     // The sweep has to miss it, also where no document was ever worked off, or none since its time
                     // ran out.
                     Local::Missing if state.planner_id.is_some() && !state.expires => {
-                        let seen = state.seen.filter(|seen| seen != plan::ABSENT);
+                        let seen = state.seen.filter(|seen| seen != plan::ABSENT && removed(Mutant::SawNone));
                         Some(seen.unwrap_or_else(|| digest(b"")))
                     }
                     Local::Missing | Local::Unreadable { .. } => state.seen,
@@ -395,7 +395,8 @@ impl Task {
     fn remote_copy(&self, state: &TaskState) -> Option<RemoteCopy> {
         let remote = state.remote.as_ref()?;
         let planner_id = state.planner_id.clone()?;
-        if state.base.is_empty() && self.loaded.0.is_none() {
+        let unread = self.raw.is_none() && self.snapshot.observed_etag.is_none();
+        if state.base.is_empty() && (self.loaded.0.is_none() || unread) {
             // The id came from a document, and is not proven to be ours yet.
             return None;
         }

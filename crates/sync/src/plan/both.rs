@@ -61,6 +61,7 @@ pub(super) fn merge_sides(
         let kept = here.projection.fields.get(&loser.0).cloned().unwrap_or(Value::Null);
         let conflict =
             crate::merge::Conflict { field: loser.0, kept, lost: loser.2.clone(), loser: Loser::Local };
+        state.overruled(loser.0, &loser.2, context.now);
         events.push(conflict_event(&conflict, &here.names));
     }
     let mut left_out = unresolved(here);

@@ -43,7 +43,9 @@ pub(super) fn check(
         return None;
     };
     let twice = gone.answers >= 2 || removed(Mutant::SecondAnswer);
-    if state.remote.is_none() && twice {
+    // Of a deleted task there may be a copy left in the cache: that is no word of Planner's.
+    let unproven = state.base.is_empty() && snapshot.observed_etag.is_none();
+    if (state.remote.is_none() || unproven) && twice {
         return Some(disown(state.clone()));
     }
     if !twice {
@@ -106,6 +108,7 @@ pub(super) fn is_listed(state: &TaskState, context: &Context<'_>) -> bool {
 /// A document named a Planner task that is not there (any more): it is a new task.
 fn disown(mut state: TaskState) -> Step {
     state.dead_id = state.planner_id.take();
+    state.remote = None;
     state.gone = None;
     state.need_get = false;
     state.need_details = false;

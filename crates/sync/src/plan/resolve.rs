@@ -88,9 +88,12 @@ pub(super) fn keep_open(mut step: Step, snapshot: &Snapshot) -> Step {
     }
     if !step.forget {
         step.state.create.clone_from(&snapshot.state.create);
-        if step.action == Action::Finish {
-            step.action = Action::Wait(LOOK);
-        }
+        step.action = match step.action {
+            Action::Finish => Action::Wait(LOOK),
+            // Also where the document waits for longer: what was sent before may show up any time.
+            Action::Wait(wait) => Action::Wait(wait.min(LOOK)),
+            other => other,
+        };
     }
     step
 }
@@ -166,10 +169,14 @@ fn alike(sent: &Fields, found: &Fields) -> u32 {
         Field::Bucket | Field::Start | Field::Due | Field::Assignees => 2,
         _ => 1,
     };
-    let equal = |(field, value): &(&Field, &lens::Value)| {
-        !value.is_empty() && found.get(field).is_some_and(|there| same(**field, value, there))
+    let points = |(field, value): (&Field, &Value)| match (value, found.get(field)) {
+        (value, _) if value.is_empty() => 0,
+        (value, Some(there)) if same(*field, value, there) => weight(field),
+        // A person has added to it or taken from it.
+        (Value::Set(sent), Some(Value::Set(there))) if !sent.is_disjoint(there) => 1,
+        _ => 0,
     };
-    sent.iter().filter(equal).map(|(field, _)| weight(field)).sum()
+    sent.iter().map(points).sum()
 }
 
 /// What was sent by the attempt that is most like the task, the last one among equals (sync.md F13).
@@ -237,7 +244,7 @@ pub fn is_held(json: &Json, open: &[OpenCreate], application: Option<&str>) -> b
     let ours = made_by(json, application);
     let title = text(json, "title");
     let entitled = |attempt: &Attempt| match attempt.fields.get(&Field::Title) {
-        Some(lens::Value::Text(sent)) => title == Some(sent.as_str()),
+        Some(Value::Text(sent)) => title == Some(sent.as_str()),
         _ => false,
     };
     let attempts = open.iter().flat_map(|create| &create.attempts);

@@ -224,7 +224,8 @@ impl Draw<'_> {
             19 | 20 => self.agents(),
             22 | 23 => self.age(),
             24 => {
-                let tasks = ["O-1", "O-2"].into_iter().filter(|_| self.random.chance(0.3)).collect();
+                let known = ["O-1"].into_iter().chain(PLANNER_IDS);
+                let tasks = known.filter(|_| self.random.chance(0.3)).collect();
                 Call::Hold { begun: i64::try_from(1 + self.below(100)).unwrap(), tasks }
             }
             25 => self.swap(),

@@ -173,7 +173,9 @@ pub async fn make(client: &Client, call: &Call) -> Outcome {
             script(client, call.arg(id).arg(read).arg(digest).arg("absent")).await
         }
         Call::Hold { begun, tasks } => {
-            let call = HOLD.call().key(keys::sync_orphans()).arg(PLAN).num(*begun).num(HOLD_SECONDS);
+            let gone = tasks.iter().map(|id| keys::sync_gone(id));
+            let call =
+                HOLD.call().key(keys::sync_orphans()).keys(gone).arg(PLAN).num(*begun).num(HOLD_SECONDS);
             let task = |id: &str| json!({"id": id, "begun": begun}).to_string();
             script(client, tasks.iter().fold(call, |call, id| call.arg(id).arg(task(id)))).await
         }

@@ -74,6 +74,25 @@ fn a_stamp_that_names_a_dead_task_is_a_new_task_after_two_answers() {
 }
 
 #[test]
+fn what_the_cache_has_left_of_a_dead_task_is_no_word_of_planners() {
+    let mut bench = Bench::usual();
+    let cached = bench.task();
+    bench.person_deletes();
+    bench.state = Default::default();
+    bench.observed = Some(cached);
+    bench.absent_lists = 0;
+    for _ in 0..6 {
+        // No list tells of a task that is in no map.
+        bench.absent_lists = 0;
+        match bench.step().action {
+            Action::Wait(wait) => bench.now += i64::try_from(wait.as_millis()).unwrap(),
+            action => bench.perform(&action),
+        }
+    }
+    assert_eq!((bench.planner_id().as_str(), bench.creates), ("PT0002", 1));
+}
+
+#[test]
 fn an_imported_task_is_written_once_with_a_stamp() {
     let mut bench = Bench::new("planner-PT0001");
     let task = bench.planner.create(&json!({"title": "theirs", "planId": PLAN}), By::Person, START);

@@ -1,6 +1,6 @@
 //! Documents that cannot be synced: parked under a stable code until they change.
 
-use annika_sync::plan::Action;
+use annika_sync::{plan::Action, state::Failure};
 use serde_json::json;
 
 use super::bench::{Bench, PLAN};
@@ -113,4 +113,26 @@ fn an_upload_is_repeated_within_two_days() {
         bench.now += 3_600_000;
     }
     assert_eq!(bench.graph_writes, 5, "one PATCH for each");
+}
+
+#[test]
+fn news_end_a_refusal_also_when_the_look_at_them_is_cut_short() {
+    let mut bench = Bench::usual();
+    bench.delete();
+    bench.missed_sweeps = 2;
+    bench.state.failure = Some(Failure {
+        code: "graph_forbidden".into(),
+        message: String::new(),
+        since: bench.now,
+        digest: String::new(),
+        retry_at: bench.now + 900_000,
+        attempts: 1,
+    });
+    assert!(matches!(bench.step().action, Action::Wait(_)), "the deletion is parked");
+    bench.person(json!({"title": "by a person"}));
+    for _ in 0..2 {
+        assert!(matches!(bench.step().action, Action::Get { .. }), "what it asks for is not answered");
+    }
+    bench.settle();
+    assert_eq!(bench.document()["title"], "by a person");
 }

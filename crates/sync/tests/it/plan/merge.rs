@@ -221,6 +221,20 @@ fn a_stale_write_without_a_stamp_does_not_revert_a_person() {
 }
 
 #[test]
+fn what_lost_against_another_spelling_is_stale_once_a_person_changed_the_field() {
+    let mut bench = Bench::usual();
+    bench.set(json!({"title": "t", "bucketId": "old", "bucket_id": "new"}));
+    bench.settle();
+    assert_eq!(bench.task()["bucketId"], "new");
+    bench.person(json!({"bucketId": "theirs"}));
+    bench.settle();
+    bench.set(json!({"title": "t", "bucketId": "old"}));
+    bench.settle();
+    assert_eq!(bench.task()["bucketId"], "theirs");
+    assert_eq!(bench.conflicts().len(), 2, "both times it is told");
+}
+
+#[test]
 fn a_document_without_a_stamp_is_an_edit_like_any_other() {
     let mut bench = Bench::usual();
     bench.agent(&[("title", json!("second"))]);

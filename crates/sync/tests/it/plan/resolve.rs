@@ -3,7 +3,7 @@
 use annika_sync::{
     lens::{Field, Fields, Value},
     plan::{Action, is_held},
-    state::Attempt,
+    state::{Attempt, Failure, digest},
     world::OpenCreate,
 };
 use serde_json::{Value as Json, json};
@@ -112,6 +112,37 @@ fn equal_ones_are_paired_by_time_and_not_before_all_have_arrived() {
     bench.now = START + 60_001;
     bench.settle();
     assert_eq!(bench.planner_id(), "PT0002");
+}
+
+#[test]
+fn what_a_person_left_of_a_set_still_tells_whose_task_it_is() {
+    let mut bench = lost();
+    let mut rival = open("agent-task-2", "second", START + 100);
+    let assignees = Value::Set(["u-1".to_owned()].into());
+    rival.attempts[0].fields.insert(Field::Assignees, assignees);
+    bench.open_creates = vec![rival];
+    let body = json!({"title": "theirs", "planId": PLAN, "assignments": {"u-1": {}, "u-2": {}}});
+    bench.orphans = vec![bench.planner.create(&body, By::App, START + 10)];
+    bench.now = START + 60_001;
+    assert!(rests(&mut bench), "it is the other's, though ours is nearer in time");
+}
+
+#[test]
+fn an_open_create_is_looked_at_also_while_its_document_is_parked() {
+    let mut bench = Bench::new("agent-task-1");
+    bench.scenario = Some("org.example.annika".into());
+    bench.set(json!({"title": "first"}));
+    assert!(matches!(bench.step().action, Action::Create { .. }));
+    bench.state.failure = Some(Failure {
+        code: "graph_forbidden".into(),
+        message: String::new(),
+        since: bench.now,
+        digest: digest(bench.doc.as_ref().expect("a document")),
+        retry_at: bench.now + 900_000,
+        attempts: 1,
+    });
+    let Action::Wait(wait) = bench.step().action else { panic!("{:?}", bench.state) };
+    assert!(wait.as_secs() <= 10 && bench.state.create.is_some(), "{wait:?}");
 }
 
 /// Lists of every plan, the older of the last two begun at the time.
