@@ -1,12 +1,16 @@
 //! One task explained to a person: its three versions field by field, what is open, and what would be done now and
 //! why. It asks the same [`plan`] that the engine obeys and carries nothing out.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::{
+    blocks::Blocks,
     lens::{self, Document, Field, Fields, Value, same},
     plan::{Action, Context, Step, plan},
     state::{Remote, TaskState},
@@ -130,10 +134,23 @@ pub struct Next {
     pub write: Vec<&'static str>,
     /// What and why, a sentence each.
     pub why: Vec<String>,
+    /// The plan that keeps it from being done.
+    pub held_by: Option<HeldBy>,
 }
 
-/// Explains the task of `snapshot`.
-pub fn explain(snapshot: &Snapshot, context: &Context<'_>) -> Explanation {
+/// A plan that is left alone for now, and the task with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeldBy {
+    /// The plan.
+    pub plan: String,
+    /// `graph_` and the status with which Graph refuses its list, or Planner's name of the limit that it has reached.
+    pub code: String,
+    /// In how many seconds the plan is tried again.
+    pub retry_in_s: i64,
+}
+
+/// Explains the task of `snapshot`. `blocks`: what stands against plans.
+pub fn explain(snapshot: &Snapshot, context: &Context<'_>, blocks: &BTreeMap<String, Blocks>) -> Explanation {
     let state = &snapshot.state;
     let document = match &snapshot.local {
         Local::Present { bytes, .. } => Document::parse(bytes).map_err(|error| error.code()),
@@ -180,8 +197,33 @@ pub fn explain(snapshot: &Snapshot, context: &Context<'_>) -> Explanation {
         },
         views_age_s: state.views.iter().map(|view| seconds(view.at)).collect(),
         waiting_ms: snapshot.waited_ms,
-        next: next(snapshot, &step),
+        next: next(snapshot, &step, held_by(&step, context.now, blocks)),
     }
+}
+
+/// The plan for which the engine would not carry this step out now.
+fn held_by(step: &Step, now: i64, blocks: &BTreeMap<String, Blocks>) -> Option<HeldBy> {
+    let state = &step.state;
+    let creates = matches!(step.action, Action::Create { .. });
+    let asks = !matches!(step.action, Action::Finish | Action::Wait(_) | Action::FindUsers { .. });
+    let of = |fields: &Fields| match fields.get(&Field::Plan) {
+        Some(Value::Text(plan)) => Some(plan.clone()),
+        _ => None,
+    };
+    let plan = match &state.create {
+        Some(create) if creates => create.plan.clone(),
+        _ => state.remote.as_ref().and_then(|remote| of(&remote.fields)).or_else(|| of(&state.base))?,
+    };
+    let blocks = blocks.get(&plan)?;
+    let full = blocks.full.as_ref().filter(|full| creates && now < full.until);
+    let (code, until) = match (blocks.suspended(), full) {
+        (Some(refused), _) if asks || step.deletion.is_some() => {
+            (format!("graph_{}", refused.status), refused.until)
+        }
+        (_, Some(full)) => (full.code.clone(), full.until),
+        _ => return None,
+    };
+    Some(HeldBy { plan, code, retry_in_s: (until - now).max(0) / 1_000 })
 }
 
 fn stamp(state: &TaskState, document: Option<&Document>) -> Stamp {
@@ -227,7 +269,7 @@ fn versions(state: &TaskState, local: Option<&Fields>, remote: Option<&Remote>) 
     versions.collect()
 }
 
-fn next(snapshot: &Snapshot, step: &Step) -> Next {
+fn next(snapshot: &Snapshot, step: &Step, held_by: Option<HeldBy>) -> Next {
     let mut why = Vec::new();
     let mut send = Vec::new();
     let action = match &step.action {
@@ -316,7 +358,13 @@ fn next(snapshot: &Snapshot, step: &Step) -> Next {
         why.push("Nothing is left to remember of the task.".to_owned());
     }
     why.extend(step.events.iter().filter_map(said));
-    Next { action, send, write: step.downloaded.iter().map(|field| field.name()).collect(), why }
+    if let Some(HeldBy { plan, code, retry_in_s }) = &held_by {
+        why.push(format!(
+            "Not yet: the plan {plan} is left alone ({code}) and is tried again in {retry_in_s} s; somebody has to \
+             mend it in Microsoft 365, or to take it out of PLANNER_PLANS."
+        ));
+    }
+    Next { action, send, write: step.downloaded.iter().map(|field| field.name()).collect(), why, held_by }
 }
 
 /// Why nothing is to be done.

@@ -24,7 +24,7 @@ use crate::{
             "absence": {"delete_message": false, "missed_sweeps": 0, "absent_lists": 0, "not_found_answers": 0},
             "views_age_s": [61], "waiting_ms": 80,
             "next": {"action": "update", "send": ["title"], "write": [],
-                "why": ["The document has newer values than Planner: title."]},
+                "why": ["The document has newer values than Planner: title."], "held_by": null},
             "schedule": {"due_at": "2026-11-25T10:15:30.2Z", "leased_until": null, "marks": 3, "restorable": false}
         })),
         (status = 404, description = "Nobody knows such a task", body = ProblemBody<'_>, content_type = "application/problem+json"),

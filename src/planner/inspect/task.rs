@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::InspectError;
 use crate::{
     keys,
-    planner::{Planner, commit::iso, load},
+    planner::{Planner, blocks, commit::iso, load},
     store::{StoreError, command, read},
 };
 
@@ -63,7 +63,8 @@ impl Planner {
         let rebuilding_since = rebuilding.then_some(now);
         let context =
             Context { now, rev: "explained".to_owned(), plans: &plans, scenario: None, rebuilding_since };
-        Ok(Explained { task: explain(&snapshot, &context), schedule })
+        let blocks = blocks::read_all(&world.store).await?;
+        Ok(Explained { task: explain(&snapshot, &context, &blocks), schedule })
     }
 
     async fn schedule(&self, id: &str) -> Result<Schedule, StoreError> {

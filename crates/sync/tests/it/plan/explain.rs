@@ -1,14 +1,21 @@
 //! `explain` says of a task what `plan` would do, and why, without doing it.
 
+use std::collections::BTreeMap;
+
 use annika_sync::{
+    blocks::{Blocks, Patience},
     explain::{Explanation, Stamp, explain},
     plan::Context,
 };
 use serde_json::json;
 
-use super::bench::Bench;
+use super::bench::{Bench, PLAN};
 
 fn explained(bench: &Bench) -> Explanation {
+    explained_with(bench, Blocks::default())
+}
+
+fn explained_with(bench: &Bench, blocks: Blocks) -> Explanation {
     let context = Context {
         now: bench.now,
         rev: "explained".into(),
@@ -16,7 +23,7 @@ fn explained(bench: &Bench) -> Explanation {
         scenario: None,
         rebuilding_since: None,
     };
-    explain(&bench.snapshot(), &context)
+    explain(&bench.snapshot(), &context, &BTreeMap::from([(PLAN.to_owned(), blocks)]))
 }
 
 fn field<'a>(explanation: &'a Explanation, name: &str) -> &'a annika_sync::explain::FieldVersions {
@@ -129,4 +136,30 @@ fn a_new_document_would_be_created_with_its_fields() {
     let said = explained(&bench);
     assert_eq!(said.next.action, "create");
     assert!(said.next.send.contains(&"title"), "{:?}", said.next.send);
+}
+
+#[test]
+fn a_plan_that_is_left_alone_is_named() {
+    let patience = Patience::default();
+    let mut bench = Bench::usual();
+    bench.agent(&[("title", json!("second"))]);
+    let (mut suspended, mut full) = (Blocks::default(), Blocks::default());
+    for before in [60_000, 0] {
+        suspended.list_refused(403, bench.now - before, patience);
+    }
+    full.create_refused("MaximumTasksInProject", "another", bench.now, patience);
+    let held = |bench: &Bench, blocks: &Blocks| {
+        let said = explained_with(bench, blocks.clone()).next;
+        assert_eq!(said.why.iter().any(|why| why.contains(PLAN)), said.held_by.is_some(), "{:?}", said.why);
+        said.held_by.map(|held| (held.code, held.retry_in_s))
+    };
+    assert_eq!(held(&bench, &suspended), Some(("graph_403".into(), 900)));
+    assert_eq!(held(&bench, &full), None, "it takes no new tasks, and this one is not new");
+    bench.settle();
+    assert_eq!(held(&bench, &suspended), None, "there is nothing to do");
+    let mut new = Bench::new("agent-task-2");
+    new.now = bench.now;
+    new.set(json!({"title": "t"}));
+    assert_eq!(held(&new, &full), Some(("MaximumTasksInProject".into(), 900)));
+    assert_eq!(held(&new, &suspended).map(|(code, _)| code), Some("graph_403".into()));
 }
