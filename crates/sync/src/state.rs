@@ -328,6 +328,10 @@ pub struct Gone {
     pub answers: u32,
     /// When the last one was counted, ms.
     pub last: i64,
+    /// How many lists lacked it before the first answer, two at most: each may have been older than the task, and they
+    /// say nothing.
+    #[serde(default)]
+    pub lists: u32,
 }
 
 impl TaskState {

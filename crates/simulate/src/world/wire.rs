@@ -488,7 +488,10 @@ impl World for Wire {
         self.store("observe", move |sim| {
             for (owner, planner_id, times) in owners {
                 match owner {
-                    Some(owner) => sim.store.note_absent(&planner_id, &owner, times, sim.now),
+                    Some(owner) => {
+                        sim.note("absent", |_| format!("{planner_id:?} {owner} from {plan}: {times}"));
+                        sim.store.note_absent(&planner_id, &owner, times, sim.now);
+                    }
                     None => {
                         sim.store.plans.entry(plan.clone()).or_default().etags.remove(&planner_id);
                     }

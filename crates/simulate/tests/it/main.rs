@@ -79,14 +79,15 @@ fn seeds_that_failed_once() {
     ];
     let of_moves_and_failovers = [
         143, 309, 319, 345, 670, 696, 704, 714, 809, 975, 997, 1_250, 1_266, 1_300, 1_456, 1_460, 2_255,
-        2_291, 2_437, 4_718, 4_853, 5_360, 12_394,
+        2_291, 2_437, 3_801, 4_718, 4_853, 5_360, 7_540, 9_512, 12_298, 12_394, 18_410, 20_580, 23_186,
+        26_202, 50_408, 52_917, 56_615, 67_775, 70_845,
     ];
     for seed in of_one_task.into_iter().chain(of_moves_and_failovers) {
         if let Err(wrong) = play(seed, Faults::of(seed)) {
             panic!("seed {seed}: {}", wrong.join("; "));
         }
     }
-    let without_faults = [1_162, 13_045, 15_804, 16_659];
+    let without_faults = [1_162, 13_045, 15_804, 16_659, 45_208, 50_005];
     for seed in without_faults {
         if let Err(wrong) = play(seed, Faults::default()) {
             panic!("seed {seed} without faults: {}", wrong.join("; "));

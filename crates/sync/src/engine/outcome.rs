@@ -567,6 +567,7 @@ fn later(a: After, b: After) -> After {
 /// With the first of them, lists begin anew to count: what they lacked before was lag or a plan that was closed, and
 /// the task may have been seen since. Together they would prove what each of them alone does not.
 fn missed(task: &mut Task, now: i64) {
+    let lists = task.snapshot.absent_lists.min(plan::LISTS);
     if task.state().gone.is_none() {
         task.snapshot.absent_lists = 0;
         task.recount = true;
@@ -574,7 +575,7 @@ fn missed(task: &mut Task, now: i64) {
     let state = task.state();
     state.need_get = false;
     state.gone = Some(match state.gone.take() {
-        None => Gone { since: now, answers: 1, last: now },
+        None => Gone { since: now, answers: 1, last: now, lists },
         Some(gone) if now - gone.last >= GONE_APART_MS => {
             Gone { answers: gone.answers + 1, last: now, ..gone }
         }

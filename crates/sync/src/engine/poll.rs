@@ -6,7 +6,6 @@ use serde_json::Value as Json;
 
 use super::Engine;
 use crate::{
-    blocks::Blocks,
     etag,
     mutants::{Mutant, removed},
     plan::{LISTS, is_held},
@@ -74,10 +73,10 @@ impl<W: World> Engine<W> {
     fn take_out_moved(&self, observation: &mut Observation, known: &BTreeMap<String, KnownPlan>) {
         let now = self.world.now_ms();
         let shared = self.shared();
-        // A suspended plan may never have been listed by this process.
-        let suspended =
-            shared.calendar.blocks.values().filter_map(Blocks::suspended).map(|refused| &refused.since);
-        let unlisted = shared.unlisted.values().chain(suspended).any(|since| now - since < UNLISTED_MS);
+        // Another process may have been refused its list, and this one not: engines take turns in the periodic mode.
+        let refused = shared.calendar.blocks.values().filter_map(|blocks| blocks.refused.as_ref());
+        let refused = refused.map(|refused| &refused.since);
+        let unlisted = shared.unlisted.values().chain(refused).any(|since| now - since < UNLISTED_MS);
         let unlisted = unlisted && !removed(Mutant::UnlistedPlans);
         let Observation { plan, missing, moved, .. } = observation;
         missing.retain(|id, times| {
@@ -128,7 +127,7 @@ impl<W: World> Engine<W> {
                 let now = self.world.now_ms();
                 let held = !observation.held.is_empty();
                 let recent = held && open.iter().any(|create| now - create.sent_at() < RECENT_MS);
-                if recent || observation.missing.values().any(|times| *times < LISTS) {
+                if recent || observation.missing.values().any(|times| *times <= LISTS) {
                     let at = now + i64::try_from(SUSPICION.as_millis()).unwrap_or(0);
                     self.shared().calendar.want(plan, at);
                 }

@@ -57,7 +57,9 @@ pub(super) fn check(
         };
         return Some(Step::new(state.clone(), action));
     }
-    if snapshot.absent_lists < LISTS && !removed(Mutant::ListEvidence) {
+    // The plan's count goes on from what it had counted before the first answer.
+    let lists = snapshot.absent_lists.saturating_sub(gone.lists);
+    if lists < LISTS && !removed(Mutant::ListEvidence) {
         let recent = context.now - gone.last < GONE_APART_MS;
         if recent && let Some(step) = unlisted(state, here, context) {
             return Some(step);
@@ -294,6 +296,10 @@ fn write_from_planner(
         {
             // Agents that still have the old document have not seen this.
             state.remember_superseded(*field, &old, context.now);
+            if let Some(pending) = state.current.get(field).cloned().filter(|it| !same(*field, it, value)) {
+                // It was never sent, and is no newer for that.
+                state.remember_superseded(*field, &pending, context.now);
+            }
             state.remember_remote_change(*field, context.now);
         }
     }

@@ -154,12 +154,25 @@ fn a_persons_deletion_needs_two_answers_apart_and_two_lists() {
 fn two_spurious_404_delete_nothing_while_lists_show_the_task() {
     let mut bench = Bench::usual();
     let at = bench.now;
-    bench.state.gone = Some(annika_sync::state::Gone { since: at, answers: 2, last: at });
+    bench.state.gone = Some(annika_sync::state::Gone { since: at, answers: 2, last: at, lists: 0 });
     bench.poll();
     bench.settle();
     assert!(bench.doc.is_some());
     assert_eq!(bench.state.gone, None, "a read showed it");
     assert_eq!((bench.graph_writes, bench.document_writes), (0, 0));
+}
+
+#[test]
+fn lists_that_lacked_it_before_the_first_answer_do_not_count() {
+    let mut bench = Bench::usual();
+    let id = bench.planner_id();
+    bench.planner.remove(&id, bench.now);
+    let at = bench.now;
+    bench.state.gone = Some(annika_sync::state::Gone { since: at, answers: 2, last: at, lists: 2 });
+    for (lists, deleted) in [(2, false), (3, false), (4, true)] {
+        bench.absent_lists = lists;
+        assert_eq!(bench.step().write.is_some(), deleted, "after {lists} lists in all");
+    }
 }
 
 #[test]
@@ -286,4 +299,21 @@ fn another_document_takes_a_task_of_an_unlisted_plan_up_at_once() {
     bench.agent(&[("title", json!("edited"))]);
     bench.settle();
     assert_eq!(bench.task()["title"], "edited");
+}
+
+#[test]
+fn what_was_never_sent_is_stale_once_the_document_was_restored_from_a_persons_edit() {
+    let mut bench = Bench::usual();
+    let mut read = bench.document();
+    read.as_object_mut().expect("an object").remove("_sync");
+    bench.agent(&[("title", json!("pending"))]);
+    assert!(matches!(bench.step().action, Action::Patch { .. }), "it does not get through");
+    bench.delete();
+    bench.person(json!({"title": "by a person"}));
+    bench.settle();
+    assert_eq!(bench.document()["title"], "by a person", "the deleter had not seen it");
+    bench.write(&read, &[("title", json!("pending"))]);
+    bench.settle();
+    assert_eq!(bench.task()["title"], "by a person");
+    assert_eq!(bench.conflicts().len(), 1, "and it is told");
 }
