@@ -419,6 +419,10 @@ pub fn observe(state: &mut TaskState, json: &Json) -> bool {
             _ => state.need_details = true,
         }
     }
+    if old.is_some() {
+        // A DELETE of ours that is still on its way names an older ETag: it will be refused.
+        state.deleting = None;
+    }
     state.remote = Some(Remote { etag: seen.to_owned(), details_etag, fields });
     true
 }

@@ -317,3 +317,23 @@ fn what_was_never_sent_is_stale_once_the_document_was_restored_from_a_persons_ed
     assert_eq!(bench.task()["title"], "by a person");
     assert_eq!(bench.conflicts().len(), 1, "and it is told");
 }
+
+#[test]
+fn a_deletion_of_ours_that_the_task_outlived_takes_no_blame_for_a_persons() {
+    for outlived in [true, false] {
+        let mut bench = Bench::usual();
+        bench.state.deleting = Some(bench.now);
+        if outlived {
+            bench.person(json!({"title": "by a person"}));
+            bench.settle();
+        }
+        bench.person_deletes();
+        bench.settle();
+        assert_eq!(bench.doc.is_none(), outlived);
+        assert_eq!(
+            bench.planner.tasks.len(),
+            usize::from(!outlived),
+            "else whoever has it wrote it after that"
+        );
+    }
+}
