@@ -84,18 +84,25 @@ pub fn a_document_that_came_back_for_good_can_be_deleted() {
 
 pub fn a_document_that_is_back_as_it_was_hears_of_what_happened_while_it_was_away() {
     let mut play = Play::new();
-    let read = play.document().unwrap_or_default();
     play.with(|sim| sim.actors.by_agents.insert("a1".to_owned()));
-    play.person(&json!({"title": "a1:3"}));
-    play.delete(false);
-    let lists = play.with(|sim| sim.lists);
-    play.until("a list and a sweep told of it", move |sim| {
-        sim.lists > lists + 1 && sim.store.tasks["a1"].missed == 1
+    let mut edited = play.document().unwrap_or_default();
+    edited["title"] = json!("a1:3");
+    play.set(&edited);
+    play.until("a sweep has just been", |sim| {
+        sim.planner.get("PT0001").is_some_and(|task| task["title"] == "a1:3")
     });
     play.run(1_000);
+    let read = play.document().unwrap_or_default();
+    play.person(&json!({"title": "a1:4"}));
+    play.delete(false);
+    let etag = play.task()["@odata.etag"].clone();
+    play.until("a list told of it", move |sim| {
+        sim.store.state("a1").remote.is_some_and(|remote| etag == remote.etag.as_str())
+    });
+    play.run(500);
     play.set(&read);
     play.run(2 * CYCLES);
-    assert_eq!(play.document().map(|document| document["title"].clone()), Some("a1:3".into()));
+    assert_eq!(play.document().map(|document| document["title"].clone()), Some("a1:4".into()));
 }
 
 pub fn a_document_that_is_away_for_one_sweep_is_not_deleted() {
@@ -194,8 +201,8 @@ pub fn one_404_is_no_deletion_even_where_lists_lack_the_task() {
     play.until("the answer is known", |sim| sim.store.state("a1").gone.is_some());
     play.with(|sim| {
         sim.faults.absent = 0;
-        // Lists from before the task was made, twice.
-        sim.store.note_absent("PT0001", "a1", 2, sim.now);
+        // Two more lists from before the task was made.
+        sim.store.note_absent("PT0001", "a1", 4, sim.now);
         sim.wake(0);
     });
     play.run(2 * CYCLES);
