@@ -71,7 +71,7 @@ pub(super) fn call(commit: &Commit, now: i64) -> ScriptCall {
     if commit.settled.guard.is_some() {
         clear.push("guard");
     }
-    if commit.leaving.is_some() {
+    if commit.leaving.is_some() || commit.unmap.is_some() {
         // What a list showed last was the old task.
         clear.extend(["seen_etag", "absent"]);
     }

@@ -559,6 +559,9 @@ impl Store {
             if commit.state.is_none() && !commit.bequeathed {
                 self.dead.insert(planner_id.clone(), commit.id.clone());
             }
+            if let Some(task) = self.tasks.get_mut(&commit.id) {
+                (task.seen_etag, task.absent) = (None, 0);
+            }
             if let Some(plan) = &unmapped.plan {
                 self.plans.entry(plan.clone()).or_default().etags.remove(planner_id);
             }
