@@ -53,8 +53,14 @@ pub fn play(seed: u64) -> Day {
         (sim.pace, sim.lag) = (Pace::Office, Some(Lag::default()));
     }
     actors::begin(&stage.sim, 24 * HOUR);
-    stage.run_until(24 * HOUR);
+    let mut held = 0;
+    for hour in 1..=24 {
+        stage.run_until(hour * HOUR);
+        held += release(&stage);
+    }
     stage.sim.lock().faults = Faults::default();
+    stage.run_until(stage.all_awake().max(24 * HOUR) + HOUR / 2);
+    held += release(&stage);
     stage.run_until(stage.all_awake().max(24 * HOUR) + HOUR);
     let sim = stage.sim.lock();
     let wrong = at_the_end(&sim);
@@ -96,12 +102,25 @@ pub fn play(seed: u64) -> Day {
         ("Graph requests per upload", ratio(requests, changes)),
         ("writes to Graph", sim.graph_writes.to_string()),
         ("echo writes to Graph", sim.planner.echoes.to_string()),
+        ("deletions that the guard held, released within the hour", held.to_string()),
         ("throttled (429, 503)", tally("throttled")),
         ("processes killed", tally("kill")),
         ("failovers", tally("failover")),
         ("unknown outcomes", tally("graph fault")),
     ]);
     Day { figures, wrong }
+}
+
+/// What an operator does who is told that deletions are held: this office makes and deletes more tasks a day than the
+/// guard lets through by itself.
+fn release(stage: &Stage) -> usize {
+    let mut sim = stage.sim.lock();
+    let now = sim.now;
+    let held = sim.store.release(now);
+    if held > 0 {
+        (0..2).for_each(|process| sim.wake(process));
+    }
+    held
 }
 
 /// The so-manieth percentile, in seconds.

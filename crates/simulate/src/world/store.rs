@@ -165,6 +165,20 @@ impl Store {
         ids.iter().map(|id| !stop || !fresh.contains(&id)).collect()
     }
 
+    /// The release script, for both sides: a person confirms what is held. Says how many deletions that were.
+    pub fn release(&mut self, now: i64) -> usize {
+        let mut released = Vec::new();
+        for (direction, guard) in [Direction::Up, Direction::Down].into_iter().zip(&mut self.guards) {
+            guard.0.clear();
+            for id in std::mem::take(&mut guard.1) {
+                self.tasks.entry(id.clone()).or_default().notes.guard = Some(GuardNote::Released(direction));
+                released.push(id);
+            }
+        }
+        released.iter().for_each(|id| self.mark(id, 0, now));
+        released.len()
+    }
+
     pub fn hold_lease(&mut self, holder: u64, length: i64, now: i64) -> bool {
         if self.lease.is_some_and(|(other, until)| other != holder && until > now) {
             return false;
