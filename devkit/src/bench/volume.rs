@@ -19,9 +19,8 @@ use crate::{
 /// How many tasks an import is compared at.
 const FEW: usize = 1_000;
 const MANY: usize = 10_000;
-/// Planner takes no more than 9,000 tasks in a plan: many of them lie in two.
-const PER_PLAN: usize = 5_000;
-const SECOND_PLAN: &str = "benchplansecond";
+/// Planner takes no more than 3,000 active tasks in a plan (9,000 in all): many of them lie in several.
+const PER_PLAN: usize = 2_500;
 /// The size of the tenant that the predecessor served (sync.md §0.2).
 const PLANS: usize = 55;
 const GROUPS: usize = 16;
@@ -42,28 +41,36 @@ fn task(plan: &str, n: usize) -> Map<String, Value> {
     task
 }
 
-/// Where the n-th of many tasks is.
-fn plan_of(n: usize) -> &'static str {
-    if n < PER_PLAN { seed::PLAN } else { SECOND_PLAN }
+/// Where the n-th of many tasks is: Microsoft's example plan takes the first of them.
+fn plan_of(n: usize) -> String {
+    match n / PER_PLAN {
+        0 => seed::PLAN.to_owned(),
+        more => format!("benchvolume{more:017}"),
+    }
 }
 
-/// Microsoft's example plan and another one of its group; both plans by id.
-fn two_plans() -> (Seed, String) {
+/// Microsoft's example plan and as many others of its group as so many tasks need; the ids of all.
+fn plans_for(count: usize) -> (Seed, String) {
     let mut data = seed::example();
-    data.plans.push(members(json!({"id": SECOND_PLAN, "title": "Second plan", "owner": seed::GROUP})));
-    (data, format!("{},{SECOND_PLAN}", seed::PLAN))
+    let plans: Vec<String> = (0..count).step_by(PER_PLAN).map(plan_of).collect();
+    for plan in plans.iter().skip(1) {
+        data.plans.push(members(json!({"id": plan, "title": "One more plan", "owner": seed::GROUP})));
+    }
+    (data, plans.join(","))
 }
 
-/// The two plans with so many tasks more.
+/// These plans with so many tasks more.
 fn filled(count: usize) -> (Seed, String) {
-    let (mut data, plans) = two_plans();
-    data.tasks.extend((0..count).map(|n| task(plan_of(n), n)));
+    let (mut data, plans) = plans_for(count);
+    data.tasks.extend((0..count).map(|n| task(&plan_of(n), n)));
     (data, plans)
 }
 
 /// A tenant as large as the predecessor's, and its plans by group.
 fn tenant() -> (Seed, String) {
     let mut data = seed::example();
+    // The example's plan is in none of the groups below, so its tasks are not synced.
+    data.tasks.clear();
     let group = |n: usize| format!("00000000-0000-4000-8000-{n:012}");
     for n in 0..GROUPS {
         data.groups.push(members(json!({"id": group(n), "displayName": format!("Team {n}")})));
@@ -178,12 +185,13 @@ async fn sweep(scene: &Scene) -> anyhow::Result<Duration> {
 
 /// Single writes of an agent while many tasks are imported.
 async fn beside_an_import(app: &Path, count: usize) -> anyhow::Result<Figure> {
-    let scene = scene(app, two_plans()).await?;
+    let scene = scene(app, plans_for(count)).await?;
     let seq = scene.graph().journal().last().map_or(0, |entry| entry.seq);
     for n in 0..count {
-        let members = task(plan_of(n), n);
+        let plan = plan_of(n);
+        let members = task(&plan, n);
         let title = members.get("title").and_then(Value::as_str).unwrap_or_default().to_owned();
-        scene.graph().add_task(NewTask { plan: plan_of(n).to_owned(), title, members })?;
+        scene.graph().add_task(NewTask { plan, title, members })?;
     }
     let known = scene.known().await?;
     scene.poll_now().await?;
