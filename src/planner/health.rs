@@ -146,8 +146,9 @@ fn histogram(lag: &Histogram) -> serde_json::Value {
 
 /// Within how many seconds a new document that nobody announced is found.
 pub(super) fn discovery_bound_s(keys: u64) -> u64 {
+    // A sweep looks at the first part, and a part a second follows it.
     let every = annika_sync::engine::Settings::default().sweep_every.as_secs();
-    super::sweep::sweeps_to_see(keys) * every + 1
+    every + super::sweep::parts_to_see(keys)
 }
 
 /// The part of the published health that readiness reads.

@@ -6,6 +6,7 @@ use annika_sync::{
     state::{TaskState, digest},
     world::{Discovered, SweepPage},
 };
+use futures::{StreamExt, stream};
 use redis::Cmd;
 use serde_json::Value as Json;
 
@@ -16,16 +17,18 @@ use crate::{
 };
 
 /// Fields of the index in one page.
-const PAGE: usize = 250;
-/// Keys in one slice of the discovery.
-const SLICE: usize = 5_000;
+const PAGE: usize = 500;
+/// Documents that are read at a time; while they are compared Redis reads the next ones.
+const AT_A_TIME: usize = 125;
+/// Keys in one slice of the discovery: others wait for the millisecond that it takes.
+const SLICE: usize = 1_000;
 /// A key space up to this many keys is scanned whole in every sweep; a larger one a part at a time.
 const WHOLE: u64 = 20_000;
-/// Slices of a larger key space in one sweep.
-const SLICES: u64 = 20;
+/// Slices in a part of a larger key space.
+const SLICES: u64 = 5;
 
-/// How many sweeps it takes until every key of a key space of this size has been looked at.
-pub(super) fn sweeps_to_see(keys: u64) -> u64 {
+/// How many parts it takes until every key of a key space of this size has been looked at.
+pub(super) fn parts_to_see(keys: u64) -> u64 {
     if keys <= WHOLE { 1 } else { keys.div_ceil(SLICES * SLICE as u64) }
 }
 /// Entries of the pending list that are read from each end.
@@ -55,28 +58,47 @@ pub(super) async fn page(store: &Store, cursor: Option<String>) -> Result<SweepP
     if entries.is_empty() {
         return Ok(page);
     }
+    let chunks: Vec<Vec<(String, String)>> = entries.chunks(AT_A_TIME).map(<[_]>::to_vec).collect();
+    let mut read = stream::iter(chunks).map(|chunk| compare(store, chunk)).buffered(2);
+    let mut unclear = Vec::new();
+    while let Some(compared) = read.next().await {
+        let compared = compared?;
+        page.changed.extend(compared.changed);
+        unclear.extend(compared.unclear);
+    }
+    settle(store, unclear, &mut page).await?;
+    Ok(page)
+}
+
+/// What a look at some documents showed.
+#[derive(Default)]
+struct Compared {
+    changed: Vec<String>,
+    unclear: Vec<(String, String)>,
+}
+
+async fn compare(store: &Store, entries: Vec<(String, String)>) -> Result<Compared, StoreError> {
     let reads: Vec<Cmd> = entries
         .iter()
         .map(|(id, _)| keys::task(id))
         .flat_map(|key| [tasks::bounded_get(&key), command("PTTL", &key)])
         .collect();
     let mut replies = store.pipeline(&reads).await.into_iter();
-    let mut unclear = Vec::new();
+    let mut compared = Compared::default();
     for (id, known) in entries {
         let missing = || Err(StoreError::other("a reply is missing"));
         let text = replies.next().unwrap_or_else(missing);
         let expires = read::<i64>(replies.next().unwrap_or_else(missing)?)? >= 0;
         match text {
-            Err(error) if error.kind == StoreErrorKind::WrongType => unclear.push((id, known)),
+            Err(error) if error.kind == StoreErrorKind::WrongType => compared.unclear.push((id, known)),
             text => match read::<Vec<u8>>(text?)? {
-                text if text.is_empty() => unclear.push((id, known)),
+                text if text.is_empty() => compared.unclear.push((id, known)),
                 text if index_value(&digest(&text), expires) == known => {}
-                _ => page.changed.push(id),
+                _ => compared.changed.push(id),
             },
         }
     }
-    settle(store, unclear, &mut page).await?;
-    Ok(page)
+    Ok(compared)
 }
 
 /// An empty text, no key and a value of another type are told apart: only a missing key is missing.
@@ -103,14 +125,14 @@ async fn settle(
     Ok(())
 }
 
-/// Looks for documents that the index does not know. `start` is where an earlier sweep of a large key space
-/// stopped; the second value is where the next one goes on.
+/// Looks for documents that the index does not know. `start` is where the last part of a large key space ended; the
+/// second value is where the next one goes on.
 pub(super) async fn discover(
     store: &Store,
     cursor: Option<String>,
     start: Option<u64>,
 ) -> Result<(Discovered, Option<u64>), StoreError> {
-    // The engine's cursor is `slice:position`; it only counts the slices of this sweep.
+    // The engine's cursor is `slice:position`; it only counts the slices of this part.
     let (slice, position) = match cursor.as_deref().and_then(|cursor| cursor.split_once(':')) {
         Some((slice, position)) => (slice.parse().unwrap_or(0), position.parse().unwrap_or(0)),
         None => (0_u64, start.unwrap_or(0)),
@@ -135,7 +157,7 @@ pub(super) async fn discover(
         next if bounded => (None, Some(next)),
         next => (Some(format!("{}:{next}", slice + 1)), None),
     };
-    Ok((Discovered { ids: unknown, next: again }, resume))
+    Ok((Discovered { ids: unknown, next: again, rest: resume.is_some() }, resume))
 }
 
 async fn unknown(store: &Store, ids: Vec<String>) -> Result<Vec<String>, StoreError> {
@@ -198,10 +220,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_larger_key_space_takes_more_sweeps() {
+    fn a_larger_key_space_takes_more_parts() {
         assert_eq!(
-            [0, WHOLE, WHOLE + 1, 100_000, 100_001, 1_000_000].map(sweeps_to_see),
-            [1, 1, 1, 1, 2, 10]
+            [0, WHOLE, WHOLE + 1, 100_000, 100_001, 1_000_000].map(parts_to_see),
+            [1, 1, 5, 20, 21, 200]
         );
     }
 

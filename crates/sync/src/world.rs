@@ -97,8 +97,10 @@ pub struct SweepPage {
 pub struct Discovered {
     /// Ids that are not known.
     pub ids: Vec<String>,
-    /// Where to go on; `None` = that was all.
+    /// Where to go on; `None` = that was all, or all that one part may cost.
     pub next: Option<String>,
+    /// With no `next`: the key space is large, and the part after this one has not been looked at yet.
+    pub rest: bool,
 }
 
 /// An open create: its outcome is not stored yet, and unexplained tasks of our own may be its work.

@@ -32,6 +32,7 @@ plays! {
     a_document_that_is_put_back_after_the_deletion_was_sent_is_a_new_task,
     a_document_whose_map_was_lost_finds_its_task_again,
     a_full_plan_is_tried_by_one_task_a_period,
+    a_large_key_space_is_walked_on_between_two_sweeps,
     a_list_from_long_ago_brings_nothing_back,
     a_lost_answer_makes_no_second_write,
     a_mark_during_work_is_worked_off_at_once,

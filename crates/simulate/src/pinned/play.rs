@@ -27,6 +27,11 @@ impl Play {
         Self::on(Stage::of(1, Faults::default(), processes))
     }
 
+    /// With one process that works in cycles.
+    pub fn periodic() -> Self {
+        Self::on(Stage::periodic(1, Faults::default()))
+    }
+
     /// Creates carry an id of ours.
     pub fn with_ids() -> Self {
         Self::on(Stage::of(1, Faults { external: true, ..Faults::default() }, 1))
@@ -121,11 +126,16 @@ impl Play {
         });
     }
 
+    /// SET of another document; nobody is told.
+    pub fn put_silently(&self, id: &str, document: &Json) {
+        let stored = Stored { bytes: document.to_string().into_bytes(), expires_at: None };
+        self.with(|sim| sim.store.documents.insert(id.to_owned(), stored));
+    }
+
     /// SET of another document, and a published change.
     pub fn put(&self, id: &str, document: &Json) {
+        self.put_silently(id, document);
         self.with(|sim| {
-            let stored = Stored { bytes: document.to_string().into_bytes(), expires_at: None };
-            sim.store.documents.insert(id.to_owned(), stored);
             sim.store.mark(id, 0, sim.now);
             (0..sim.heard.len()).for_each(|process| sim.wake(process));
         });

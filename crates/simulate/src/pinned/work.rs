@@ -17,6 +17,18 @@ pub fn what_a_person_makes_is_imported_once() {
     assert_eq!(play.with(|sim| at_the_end(sim)), [""; 0]);
 }
 
+pub fn a_large_key_space_is_walked_on_between_two_sweeps() {
+    for mut play in [Play::new(), Play::periodic()] {
+        play.put_silently("b1", &json!({"id": "b1", "plan_id": "plan-a", "title": "b1:1"}));
+        play.with(|sim| sim.parts_before = 5);
+        let sweeps = play.with(|sim| sim.sweeps);
+        play.until("a sweep is over", move |sim| sim.sweeps > sweeps);
+        // The next sweep comes after 10 s.
+        play.run(8_000);
+        assert_eq!(play.tasks().len(), 2, "nobody announced it, and it was found");
+    }
+}
+
 pub fn a_mark_during_work_is_worked_off_at_once() {
     let mut play = Play::new();
     // The next sweep is far.

@@ -104,6 +104,8 @@ pub struct Sim {
     pub late_next_write: Option<i64>,
     /// Sweeps over all known documents.
     pub sweeps: u64,
+    /// Parts of a large key space without documents that lie before the one with all of them.
+    pub parts_before: u32,
     /// How long values take, where somebody measures it.
     pub lag: Option<Lag>,
     /// How busy agents and people are.
@@ -337,6 +339,11 @@ impl Stage {
         Self::with_modes(seed, faults, vec![Mode::Continuous; processes])
     }
 
+    /// A world with one process that works in cycles.
+    pub fn periodic(seed: u64, faults: Faults) -> Self {
+        Self::with_modes(seed, faults, vec![Mode::Periodic])
+    }
+
     fn with_modes(seed: u64, faults: Faults, modes: Vec<Mode>) -> Self {
         let processes = modes.len();
         let external = faults.external;
@@ -361,6 +368,7 @@ impl Stage {
             lose_next_answer: false,
             late_next_write: None,
             sweeps: 0,
+            parts_before: 0,
             lag: None,
             pace: Pace::Dense,
             violations: Vec::new(),

@@ -392,7 +392,14 @@ impl World for Wire {
     }
 
     async fn discover(&self, _cursor: Option<String>) -> Stored<Discovered> {
-        self.store("discover", |sim| Discovered { ids: sim.store.unknown(sim.now), next: None }).await
+        let part = |sim: &mut Sim| match sim.parts_before.checked_sub(1) {
+            Some(left) => {
+                sim.parts_before = left;
+                Discovered { rest: true, ..Discovered::default() }
+            }
+            None => Discovered { ids: sim.store.unknown(sim.now), ..Discovered::default() },
+        };
+        self.store("discover", part).await
     }
 
     async fn plans(&self, _ask: bool) -> Stored<Plans> {

@@ -135,6 +135,8 @@ struct Shared {
     calendar: schedule::Calendar,
     /// Documents may wait for what has changed: the sweep is wanted now.
     sweep_soon: bool,
+    /// The key space is large, and not all of it has been looked at for documents that nobody announced.
+    undiscovered: bool,
     /// Which plan's last complete list showed a task, by Planner id.
     places: BTreeMap<String, String>,
     /// Plans whose last list was refused or incomplete, or that this engine has not listed yet, and since when, ms.
@@ -166,6 +168,7 @@ impl<W: World> Engine<W> {
             paused_until: 0,
             calendar: schedule::Calendar::default(),
             sweep_soon: false,
+            undiscovered: false,
             places: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             listed: BTreeSet::new(),
@@ -271,6 +274,7 @@ impl<W: World> Engine<W> {
         self.check_epoch().await?;
         self.reclaim().await?;
         self.sweep_once().await?;
+        self.discover_more().await?;
         self.poll_once(until).await?;
         self.drain_until(until).await?;
         if self.is_rebuilding() {

@@ -8,6 +8,9 @@ use crate::{
     world::{Direction, StoreError, World},
 };
 
+/// Parts of a large key space in one cycle of the periodic mode, beside the one of the sweep.
+const PARTS: usize = 19;
+
 impl<W: World> Engine<W> {
     pub(super) async fn sweep_loop(&self) {
         let every = i64::try_from(self.settings.sweep_every.as_millis()).unwrap_or(i64::MAX);
@@ -24,6 +27,11 @@ impl<W: World> Engine<W> {
             } else if !self.may_work() {
                 UNKNOWN_WAIT
             } else if now < next {
+                if self.shared().undiscovered
+                    && let Err(error) = self.discover_part().await
+                {
+                    self.store_failed("discover", &error);
+                }
                 crate::plan::millis((next - now).min(1_000))
             } else {
                 match self.sweep_once().await {
@@ -69,6 +77,22 @@ impl<W: World> Engine<W> {
             let unstated = self.world.mark_missing(&missing).await?;
             self.missed(Direction::Up, unstated, of);
         }
+        self.discover_part().await?;
+        let now = self.world.now_ms();
+        {
+            let mut shared = self.shared();
+            shared.report.last_sweep = Some(now);
+            shared.report.sweep_ms = Some(now - begun);
+        }
+        self.count("sweeps", 1);
+        Ok(())
+    }
+
+    /// Looks for documents that nobody announced: in the whole of a small key space, in the next part of a large one.
+    ///
+    /// The parts of a large one follow a second apart, so that what others keep in the same Redis costs neither the
+    /// sweep nor them anything that is felt.
+    async fn discover_part(&self) -> Result<(), StoreError> {
         let mut cursor = None;
         loop {
             let found = self.world.discover(cursor).await?;
@@ -78,16 +102,20 @@ impl<W: World> Engine<W> {
             }
             cursor = found.next;
             if cursor.is_none() {
-                break;
+                self.shared().undiscovered = found.rest;
+                return Ok(());
             }
         }
-        let now = self.world.now_ms();
-        {
-            let mut shared = self.shared();
-            shared.report.last_sweep = Some(now);
-            shared.report.sweep_ms = Some(now - begun);
+    }
+
+    /// What the parts between two sweeps are to a running engine, in one go. For the periodic mode.
+    pub(super) async fn discover_more(&self) -> Result<(), StoreError> {
+        for _ in 0..PARTS {
+            if !self.shared().undiscovered {
+                break;
+            }
+            self.discover_part().await?;
         }
-        self.count("sweeps", 1);
         Ok(())
     }
 }
