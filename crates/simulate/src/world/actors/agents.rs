@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{ASSIGNEES, CHECKLIST, PLANS, Pace, TEXTS, agree, families, values};
+use super::{ASSIGNEES, CHECKLIST, Deleter, PLANS, Pace, TEXTS, families, has_seen_all, values};
 use crate::world::{oracle::Write, sim::Sim, store::Stored};
 
 /// What an agent changes in a document.
@@ -182,7 +182,7 @@ pub(super) fn delete(sim: &mut Sim, id: &str) {
     let event = sim.rng.chance(6_000);
     let lineage = sim.actors.of_document(id);
     let planner_id = sim.store.state(id).planner_id;
-    let seen = planner_id.is_some_and(|planner_id| agree(sim, id, &planner_id));
+    let seen = planner_id.is_some_and(|planner_id| has_seen_all(sim, Deleter::Agent, id, &planner_id));
     sim.note("agent deletes", |_| format!("{id} event={event} seen={seen}"));
     sim.actors.by_agents.insert(lineage.clone());
     if seen {

@@ -287,26 +287,75 @@ pub fn begin(sim: &Shared, until: i64) {
     families::begin(&mut sim, end);
 }
 
-/// Whether document and task say the same in everything that is followed, and belong together.
-fn agree(sim: &Sim, id: &str, planner_id: &str) -> bool {
+/// Who deletes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deleter {
+    Agent,
+    Person,
+}
+
+/// Whether the deleter has seen all of the task: document and task say the same in everything that is followed, belong
+/// together, and the engine can know it.
+fn has_seen_all(sim: &Sim, deleter: Deleter, id: &str, planner_id: &str) -> bool {
     let mut wrong = Vec::new();
     let state = sim.store.state(id);
     let there = sim.store.document(id, sim.now).is_some_and(|stored| stored.expires_at.is_none());
     super::checks::same(sim, id, planner_id, &mut wrong);
-    there && !state.expires && wrong.is_empty() && knows_persons(sim, &state, planner_id)
+    there
+        && !state.expires
+        && wrong.is_empty()
+        && knows_persons(sim, &state, planner_id)
+        && remembers_own(sim, deleter, &state, planner_id)
+        && is_alone(sim, &state, planner_id)
 }
 
 /// Whether the engine knows what people wrote last. Where an agent and a person have set the same value on their own
 /// (both took the same one off, a moment ago), both sides agree by chance: nobody has seen the other's edit.
 fn knows_persons(sim: &Sim, state: &TaskState, planner_id: &str) -> bool {
-    let (task, details) = (sim.planner.get(planner_id), sim.planner.details(planner_id));
-    let there = lens::planner::fields(&task.unwrap_or_default(), details.as_ref());
     let by_persons = sim.planner.written_by_persons(planner_id);
-    let known = |field: Field, value: &Value| {
-        let base = state.base.get(&field).unwrap_or(&Value::Null);
-        lens::same(field, base, value) || state.intents.iter().any(|sent| sent.value == *value)
+    let mut of_persons = followed(sim, planner_id).filter(|(name, ..)| by_persons.contains(name));
+    of_persons.all(|(_, field, value)| is_known(state, field, &value))
+}
+
+/// Whether the engine remembers what stands in Planner, be it its own write. What a failover took from it, between an
+/// agent's write and the intent to send it, stands on neither side as it knows them: a deleted document can no longer
+/// be read, and what is in Planner, or was in it, names no author. Before any failover there is nothing to ask. Of a
+/// deleted document it is enough that the engine had merged the value, sent or not.
+fn remembers_own(sim: &Sim, deleter: Deleter, state: &TaskState, planner_id: &str) -> bool {
+    let said = |field: Field, value: &Value| {
+        deleter == Deleter::Agent
+            && state.current.get(&field).is_some_and(|said| lens::same(field, said, value))
     };
-    let followed = [
+    !sim.tally.contains_key("failover")
+        || followed(sim, planner_id)
+            .all(|(_, field, value)| is_known(state, field, &value) || said(field, &value))
+}
+
+/// Whether no other Planner task of the same origin holds what a person wrote and the engine has not dealt with: the
+/// old task of a move, the new one of a create whose answer is out, or one that was taken for deleted. The document
+/// says nothing of that, nor does the task that it is mapped to: whoever deletes one of these has not seen it.
+fn is_alone(sim: &Sim, state: &TaskState, planner_id: &str) -> bool {
+    let of = sim.actors.lineages.get(planner_id);
+    let is_other = |id: &&String| *id != planner_id && sim.actors.lineages.get(*id) == of;
+    sim.planner.tasks.keys().filter(is_other).all(|id| {
+        let by_persons = sim.planner.written_by_persons(id);
+        let left = state.leaving.as_ref().filter(|leaving| leaving.planner_id == *id);
+        followed(sim, id).filter(|(name, ..)| by_persons.contains(name)).all(|(_, field, value)| {
+            left.is_some_and(|leaving| lens::same(field, leaving.last(field), &value))
+        })
+    })
+}
+
+fn is_known(state: &TaskState, field: Field, value: &Value) -> bool {
+    let base = state.base.get(&field).unwrap_or(&Value::Null);
+    lens::same(field, base, value) || state.intents.iter().any(|sent| sent.value == *value)
+}
+
+/// What stands in a Planner task in the followed fields, by Planner's name for them.
+fn followed(sim: &Sim, planner_id: &str) -> impl Iterator<Item = (&'static str, Field, Value)> {
+    let (task, details) = (sim.planner.get(planner_id), sim.planner.details(planner_id));
+    let there = task.map(|task| lens::planner::fields(&task, details.as_ref()));
+    let fields = [
         ("title", Field::Title),
         ("percentComplete", Field::Percent),
         ("dueDateTime", Field::Due),
@@ -316,10 +365,8 @@ fn knows_persons(sim: &Sim, state: &TaskState, planner_id: &str) -> bool {
         ("description", Field::Description),
         ("checklist", Field::Checklist),
     ];
-    followed
-        .into_iter()
-        .filter(|(name, _)| by_persons.contains(name))
-        .all(|(_, field)| known(field, there.get(&field).unwrap_or(&Value::Null)))
+    let value = move |field: &Field| Some(there.as_ref()?.get(field).cloned().unwrap_or(Value::Null));
+    fields.into_iter().filter_map(move |(name, field)| Some((name, field, value(&field)?)))
 }
 
 fn members(json: &Json, name: &str) -> Map<String, Json> {

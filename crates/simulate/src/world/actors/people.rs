@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{ASSIGNEES, CHECKLIST, PLANS, TEXTS, agree, families, members, values};
+use super::{ASSIGNEES, CHECKLIST, Deleter, PLANS, TEXTS, families, has_seen_all, members, values};
 use crate::world::{planner::By, sim::Sim};
 
 /// One act, and the next one a little later.
@@ -65,7 +65,7 @@ fn edit_details(sim: &mut Sim, id: &str, lineage: &str, body: &Json) {
 fn delete(sim: &mut Sim, id: &str, lineage: String) {
     let now = sim.now;
     let owner = sim.store.owners.get(id).cloned();
-    let seen = owner.is_some_and(|owner| agree(sim, &owner, id));
+    let seen = owner.is_some_and(|owner| has_seen_all(sim, Deleter::Person, &owner, id));
     sim.note("person deletes", |_| format!("{id} {seen}"));
     sim.actors.by_people.insert(lineage.clone());
     if seen {
