@@ -94,6 +94,9 @@ pub fn guard(rule: Mutant) -> Guard {
         Mutant::Suspension => Guard::Play("a_suspended_plan_is_left_alone_and_goes_on_with_what_waits"),
         Mutant::RetryBudget => Guard::Play("repeats_leave_room_for_fresh_work"),
         Mutant::FullPlan => Guard::Play("a_full_plan_is_tried_by_one_task_a_period"),
+        Mutant::RotationTurn => {
+            Guard::Play("details_of_a_plan_with_many_tasks_are_read_also_where_only_few_fit")
+        }
         _ => Guard::Seeds(STRONG),
     }
 }

@@ -69,6 +69,7 @@ mutants! {
     CompleteFromBase: "a re-created task has all its last values",
     RestoredUnseen: "what a restored document holds was seen by nobody",
     ElementMerge: "sets are merged element by element",
+    RotationTurn: "a plan keeps its turn of the rotation over details until there is room for it",
     ThrottlePause: "Graph is left alone while it throttles",
     Suspension: "a plan whose list is refused again is left alone, and so are its tasks",
     FullPlan: "a plan that is full gets no new tasks but one to try",

@@ -55,6 +55,7 @@ plays! {
     an_edit_of_the_details_beats_a_deletion_that_had_not_seen_it,
     an_edit_after_a_write_whose_answer_was_lost_is_no_conflict,
     an_older_copy_from_a_list_changes_nothing,
+    details_of_a_plan_with_many_tasks_are_read_also_where_only_few_fit,
     items_of_both_sides_stand,
     nothing_is_sent_while_graph_throttles,
     of_two_values_in_a_stale_document_the_replaced_one_is_no_edit,

@@ -1,6 +1,9 @@
 //! A world with one task that both sides have, and the hands to move it.
 
-use annika_sync::world::{Event, GuardLimits};
+use annika_sync::{
+    limiter::Rate,
+    world::{Event, GuardLimits},
+};
 use serde_json::{Value as Json, json};
 
 use crate::world::{
@@ -41,6 +44,13 @@ impl Play {
     pub fn guarded(limits: GuardLimits) -> Self {
         let mut stage = Stage::of(1, Faults::default(), 1);
         stage.settings.guard = limits;
+        Self::on(stage)
+    }
+
+    /// Graph is asked no faster than that.
+    pub fn paced(rate: Rate) -> Self {
+        let mut stage = Stage::of(1, Faults::default(), 1);
+        stage.settings.rate = rate;
         Self::on(stage)
     }
 

@@ -1,6 +1,6 @@
 //! Work on tasks: marks, leases, answers that were lost, imports.
 
-use annika_sync::state::TaskState;
+use annika_sync::{limiter::Rate, state::TaskState};
 use serde_json::json;
 
 use super::{Play, play::CYCLES};
@@ -267,4 +267,22 @@ pub fn a_planner_task_that_another_document_has_is_left_to_it() {
     let (owner, failed) =
         play.with(|sim| (sim.store.owners.get("PT0002").cloned(), sim.store.tasks["a2"].failed.clone()));
     assert_eq!((owner.as_deref(), failed.as_deref()), (Some("a3"), Some("mapped_elsewhere")));
+}
+
+pub fn details_of_a_plan_with_many_tasks_are_read_also_where_only_few_fit() {
+    // There is room for the few of one plan, and never for all of the other.
+    let mut play = Play::paced(Rate { start: 1.0, max: 1.0, burst: 8.0 });
+    play.with(|sim| {
+        sim.planner.details_move_task = false;
+        for (n, plan) in ["plan-a"; 11].iter().chain(&["plan-b"]).enumerate() {
+            let body = json!({"title": format!("h{n}:1"), "planId": plan});
+            let json = sim.planner.create(&body, By::Person, sim.now);
+            sim.actors.task_created(&json);
+        }
+    });
+    play.run(4 * CYCLES);
+    assert_eq!(play.documents().len(), 13);
+    play.person_edits_details(&json!({"description": "a1:3"}));
+    play.run(8 * CYCLES);
+    assert_eq!(play.document().map(|document| document["description"].clone()), Some("a1:3".into()));
 }

@@ -6,7 +6,10 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::{BATCH, Engine, Priority};
-use crate::world::{GraphOutcome, GraphRequest, SeenDetails, StoreError, World};
+use crate::{
+    mutants::{Mutant, removed},
+    world::{GraphOutcome, GraphRequest, SeenDetails, StoreError, World},
+};
 
 /// After so many turns that were skipped for want of room, one is taken all the same.
 const SKIPPED: u32 = 4;
@@ -21,13 +24,9 @@ impl<W: World> Engine<W> {
             return Ok(());
         }
         // Its own count: polls that somebody asked for must not make it pass plans over.
-        let turn = {
-            let mut shared = self.shared();
-            shared.rotations = shared.rotations.wrapping_add(1);
-            shared.rotations
-        };
+        let turn = self.shared().rotations.wrapping_add(1);
         let Some(plan) = plans.get(turn % plans.len()) else { return Ok(()) };
-        let Some(known) = self.world.known(std::slice::from_ref(plan)).await?.pop() else { return Ok(()) };
+        let known = self.world.known(std::slice::from_ref(plan)).await?.pop().unwrap_or_default();
         let after = known.etags.keys().filter(|id| **id > known.details_cursor);
         let mut ids: Vec<String> = after.take(BATCH).cloned().collect();
         if ids.len() < BATCH {
@@ -35,7 +34,13 @@ impl<W: World> Engine<W> {
                 known.etags.keys().filter(|id| !ids.contains(id)).take(BATCH - ids.len()).cloned().collect();
             ids.extend(wrapped);
         }
-        if ids.is_empty() || !self.has_turn(&mut ids) {
+        let skipped = !ids.is_empty() && !self.has_turn(&mut ids);
+        // A plan keeps its turn until there is room for it. One with few tasks, for which there is room sooner, would
+        // otherwise take every turn, and an edit of the details in the other would never come down.
+        if !skipped || removed(Mutant::RotationTurn) {
+            self.shared().rotations = turn;
+        }
+        if skipped || ids.is_empty() {
             return Ok(());
         }
         self.pace(u32::try_from(ids.len()).unwrap_or(1), Priority::Low).await;
