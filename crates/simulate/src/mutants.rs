@@ -59,7 +59,7 @@ pub fn guard(rule: Mutant) -> Guard {
     match rule {
         Mutant::DeleteEtag => Guard::Play("an_edit_between_the_read_and_the_deletion_wins"),
         Mutant::FreshRead => Guard::Play("an_edit_of_the_details_beats_a_deletion_that_had_not_seen_it"),
-        Mutant::OwnEcho => Guard::Play("a_deleted_task_stays_deleted_where_only_our_own_write_was_unseen"),
+        Mutant::OwnEcho => Guard::Play("an_edit_after_a_write_whose_answer_was_lost_is_no_conflict"),
         Mutant::HintCompare => Guard::Play("a_mark_during_work_is_worked_off_at_once"),
         Mutant::SecondSweep => Guard::Play("a_document_that_is_away_for_one_sweep_is_not_deleted"),
         Mutant::Fence => Guard::Play("a_process_that_lost_its_lease_writes_nothing"),
@@ -94,6 +94,9 @@ pub fn guard(rule: Mutant) -> Guard {
         Mutant::Suspension => Guard::Play("a_suspended_plan_is_left_alone_and_goes_on_with_what_waits"),
         Mutant::RetryBudget => Guard::Play("repeats_leave_room_for_fresh_work"),
         Mutant::FullPlan => Guard::Play("a_full_plan_is_tried_by_one_task_a_period"),
+        Mutant::SaidByDocument => {
+            Guard::Play("a_value_that_the_document_said_was_seen_by_its_deleter_though_its_send_is_forgotten")
+        }
         Mutant::RotationTurn => {
             Guard::Play("details_of_a_plan_with_many_tasks_are_read_also_where_only_few_fit")
         }

@@ -59,6 +59,7 @@ mutants! {
     SecondSweep: "one sweep that misses a document is no deletion",
     FreshRead: "Planner's side is read whole just before a DELETE",
     EditBeatsDelete: "an edit that the deleter had not seen brings the task back",
+    SaidByDocument: "a value that the document said was seen by whoever deleted it",
     ExpiryIsNoDeletion: "a document that had a time to live is not deleted in Planner",
     ExpectAbsent: "a document that is back keeps its Planner task",
     SawNone: "a document that is back as it was hears of what happened while it was away",

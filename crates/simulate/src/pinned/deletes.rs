@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Play, play::CYCLES};
+use crate::world::{failover::Replica, sim::Sim};
 
 pub fn a_task_in_a_plan_that_cannot_be_listed_is_not_taken_for_deleted() {
     let mut play = Play::new();
@@ -259,4 +260,24 @@ pub fn a_document_that_is_put_back_after_the_deletion_was_sent_is_a_new_task() {
     assert_eq!((play.tasks(), play.documents()), (vec!["PT0002".to_owned()], vec!["a1".to_owned()]));
     let again = play.with(|sim| sim.planner.get("PT0002")).unwrap_or_default();
     assert_eq!((&again["title"], &again["bucketId"]), (&json!("a1:1"), &json!("a1:2")));
+}
+
+pub fn a_value_that_the_document_said_was_seen_by_its_deleter_though_its_send_is_forgotten() {
+    let mut play = Play::new();
+    // It is merged, and Planner takes nothing for now.
+    play.with(|sim| sim.faults.throttle = 10_000);
+    play.edit("title", "a1:3");
+    play.publish();
+    play.until("it is refused for now", |sim| sim.store.pause_until > sim.now);
+    play.run(100);
+    play.with(|sim| {
+        sim.faults.throttle = 0;
+        sim.replica = Some(Replica::of(sim));
+    });
+    play.until("it is sent", |sim| sim.planner.get("PT0001").is_some_and(|task| task["title"] == "a1:3"));
+    play.with(Sim::fail_over);
+    play.delete(true);
+    play.run(4 * CYCLES);
+    assert_eq!((play.tasks(), play.documents()), (vec![], vec![]));
+    play.is_right();
 }

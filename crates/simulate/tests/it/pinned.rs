@@ -46,6 +46,7 @@ tests! {
     a_suspended_plan_is_left_alone_and_goes_on_with_what_waits,
     a_task_in_a_plan_that_cannot_be_listed_is_not_taken_for_deleted,
     a_text_that_the_create_could_not_carry_does_not_beat_a_deletion,
+    a_value_that_the_document_said_was_seen_by_its_deleter_though_its_send_is_forgotten,
     an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it,
     an_edit_between_the_read_and_the_deletion_wins,
     an_edit_of_the_details_beats_a_deletion_that_had_not_seen_it,

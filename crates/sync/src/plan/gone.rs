@@ -206,7 +206,7 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     let unchanged = remote
         .fields
         .iter()
-        .all(|(field, value)| is_agreed(&state, *field, value) || state.is_own_echo(*field, value));
+        .all(|(field, value)| is_seen(&state, *field, value) || state.is_own_echo(*field, value));
     if state.expires && !snapshot.delete_event && !removed(Mutant::ExpiryIsNoDeletion) {
         if unchanged {
             state.seen = Some(ABSENT.to_owned());
@@ -236,6 +236,13 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     } else {
         write_from_planner(state, snapshot, context, true)
     }
+}
+
+/// Whether the document said the value when it was last merged, or both sides agree on it: whoever deleted the
+/// document has seen it. The base may be behind the document where the store has forgotten what was sent.
+fn is_seen(state: &TaskState, field: Field, value: &Value) -> bool {
+    let said = state.current.get(&field).is_some_and(|said| same(field, said, value));
+    (said && !removed(Mutant::SaidByDocument)) || is_agreed(state, field, value)
 }
 
 /// Whether nobody has changed the value since the last agreement. Before there was one, what Planner gives a new
