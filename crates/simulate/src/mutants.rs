@@ -97,6 +97,7 @@ pub fn guard(rule: Mutant) -> Guard {
         Mutant::SaidByDocument => {
             Guard::Play("a_value_that_the_document_said_was_seen_by_its_deleter_though_its_send_is_forgotten")
         }
+        Mutant::WayBack => Guard::Play("a_move_whose_tasks_were_both_deleted_ends_with_the_document"),
         Mutant::RotationTurn => {
             Guard::Play("details_of_a_plan_with_many_tasks_are_read_also_where_only_few_fit")
         }

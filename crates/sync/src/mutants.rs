@@ -64,6 +64,7 @@ mutants! {
     ExpectAbsent: "a document that is back keeps its Planner task",
     SawNone: "a document that is back as it was hears of what happened while it was away",
     MappedElsewhere: "a Planner task belongs to one document",
+    WayBack: "a move whose new task is gone goes back only to an old one that is there",
     GoneList: "a task that was just deleted is not imported from an old list",
     OldList: "a list that was begun minutes ago says nothing",
     FormerId: "a document whose map was lost finds its task by its stamp",

@@ -281,3 +281,23 @@ pub fn a_value_that_the_document_said_was_seen_by_its_deleter_though_its_send_is
     assert_eq!((play.tasks(), play.documents()), (vec![], vec![]));
     play.is_right();
 }
+
+pub fn a_move_whose_tasks_were_both_deleted_ends_with_the_document() {
+    let mut play = Play::new();
+    play.edit("plan_id", "plan-b");
+    play.publish();
+    play.until("the new task is known", |sim| sim.store.state("a1").leaving.is_some());
+    // Somebody edits the old task, so that there is something to go back for, and deletes the new one.
+    play.person(&json!({"title": "a1:4"}));
+    play.with(|sim| {
+        sim.actors.by_people.insert("a1".to_owned());
+        sim.planner.remove("PT0002", sim.now);
+    });
+    play.until("the new task is missed", |sim| sim.store.state("a1").gone.is_some());
+    let read = |sim: &Sim| sim.store.state("a1").leaving.is_some_and(|leaving| leaving.seen.is_some());
+    assert!(play.with(|sim| read(sim)), "the old one was read");
+    play.with(|sim| sim.planner.remove("PT0001", sim.now));
+    play.run(8 * CYCLES);
+    assert_eq!((play.tasks(), play.documents()), (vec![], vec![]));
+    play.is_right();
+}

@@ -36,6 +36,7 @@ plays! {
     a_list_from_long_ago_brings_nothing_back,
     a_lost_answer_makes_no_second_write,
     a_mark_during_work_is_worked_off_at_once,
+    a_move_whose_tasks_were_both_deleted_ends_with_the_document,
     a_partial_edit_brings_back_the_whole_task,
     a_plan_whose_list_is_refused_has_lost_nothing,
     a_planner_task_that_another_document_has_is_left_to_it,

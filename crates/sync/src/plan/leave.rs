@@ -15,6 +15,7 @@ use super::{
 use crate::{
     lens::{self, Field, Fields, Names, Value, same},
     merge::{Conflict, Loser, Merged, merge},
+    mutants::{Mutant, removed},
     state::{Attempt, Leaving, Remote, TaskState},
     world::{Event, Snapshot},
 };
@@ -186,9 +187,12 @@ pub(super) fn finish(
         return Step::new(state, Action::Wait(Duration::ZERO));
     }
     let fresh = context.now - leaving.read_at <= FRESH_MS;
-    // Nothing but the deletion needs a fresh copy: whatever has to wait for its turn would never have one.
+    // The deletion needs a fresh copy, and so does the way back: somebody may have deleted both. Nothing else does:
+    // whatever has to wait for its turn would never have one.
+    let stale_will_do = state.gone.is_none() || removed(Mutant::WayBack);
     let seen = leaving.seen.clone().map(|seen| (changed(&leaving, &seen.fields), seen));
-    let Some((changed, seen)) = seen.filter(|(changed, _)| fresh || !changed.is_empty()) else {
+    let Some((changed, seen)) = seen.filter(|(changed, _)| fresh || (stale_will_do && !changed.is_empty()))
+    else {
         let since = context.now - leaving.last;
         let action = match leaving.answers > 0 && since < GONE_APART_MS {
             true => Action::Wait(millis(GONE_APART_MS - since)),
