@@ -94,6 +94,9 @@ pub fn guard(rule: Mutant) -> Guard {
         Mutant::Suspension => Guard::Play("a_suspended_plan_is_left_alone_and_goes_on_with_what_waits"),
         Mutant::RetryBudget => Guard::Play("repeats_leave_room_for_fresh_work"),
         Mutant::FullPlan => Guard::Play("a_full_plan_is_tried_by_one_task_a_period"),
+        Mutant::ClosedPlan => {
+            Guard::Play("a_refusal_of_a_closed_plan_proves_no_deletion_before_its_next_list")
+        }
         Mutant::SaidByDocument => {
             Guard::Play("a_value_that_the_document_said_was_seen_by_its_deleter_though_its_send_is_forgotten")
         }

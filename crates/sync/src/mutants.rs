@@ -35,6 +35,7 @@ mutants! {
     ReadBeforeAbsence: "a task that a list lacks is read before it counts as gone",
     SecondAnswer: "one 404 is no proof",
     ListEvidence: "404s count only when lists lack the task too",
+    ClosedPlan: "a 403 counts only with a list from after it",
     UnlistedPlans: "a list proves no absence while another plan cannot be listed",
     CreateIntent: "a create is stored before it is sent",
     DurableIntent: "a create is on a replica before it is sent",

@@ -262,6 +262,29 @@ pub fn a_document_that_is_put_back_after_the_deletion_was_sent_is_a_new_task() {
     assert_eq!((&again["title"], &again["bucketId"]), (&json!("a1:1"), &json!("a1:2")));
 }
 
+/// What lists lacked says nothing before the task was made, and a closed plan refuses all of its tasks.
+pub fn a_refusal_of_a_closed_plan_proves_no_deletion_before_its_next_list() {
+    let mut play = Play::new();
+    let reads = play.with(|sim| sim.graph_reads);
+    play.with(|sim| {
+        sim.faults.absent = 10_000;
+        sim.store.note_absent("PT0001", "a1", 1, sim.now);
+        sim.wake(0);
+    });
+    play.until("the task is asked for", |sim| sim.graph_reads > reads);
+    play.until("the answer is known", |sim| sim.store.state("a1").gone.is_some());
+    play.with(|sim| {
+        sim.faults.absent = 0;
+        // Lists from before the task was made, and then none for a while.
+        sim.store.note_absent("PT0001", "a1", 3, sim.now);
+        sim.closed.insert("plan-a", sim.now + 25_000);
+        sim.wake(0);
+    });
+    play.run(3 * CYCLES);
+    assert_eq!((play.tasks(), play.documents()), (vec!["PT0001".to_owned()], vec!["a1".to_owned()]));
+    play.is_right();
+}
+
 pub fn a_value_that_the_document_said_was_seen_by_its_deleter_though_its_send_is_forgotten() {
     let mut play = Play::new();
     // It is merged, and Planner takes nothing for now.

@@ -44,6 +44,7 @@ plays! {
     a_redis_that_lost_everything_imports_every_task_once_and_deletes_none,
     a_redis_that_lost_its_documents_deletes_nothing_in_planner,
     a_redis_that_lost_what_the_sync_remembers_gives_every_document_its_task_back,
+    a_refusal_of_a_closed_plan_proves_no_deletion_before_its_next_list,
     a_refused_create_is_no_proof_that_the_sends_before_it_made_nothing,
     a_refused_value_that_a_person_then_writes_is_the_persons,
     a_silent_document_keeps_a_value_on_its_way,

@@ -154,8 +154,8 @@ impl<W: World> Engine<W> {
                 state.need_get = false;
                 Some(body)
             }
-            Some(Class::Absent(_)) => {
-                missed(task, now);
+            Some(Class::Absent(status)) => {
+                missed(task, now, status);
                 return After::Plan;
             }
             Some(other) => return self.unread(task, other).await,
@@ -369,7 +369,7 @@ impl<W: World> Engine<W> {
                 if status == 403 {
                     task.state().refused += 1;
                 }
-                missed(task, now);
+                missed(task, now, status);
                 After::Plan
             }
             Class::Throttled(retry_after) => self.pause_for(retry_after).await,
@@ -414,7 +414,7 @@ impl<W: World> Engine<W> {
                 let now = self.world.now_ms();
                 task.state().refused += u32::from(status == 403);
                 task.state().full_at = 0;
-                missed(task, now);
+                missed(task, now, status);
                 After::Plan
             }
             Class::Throttled(retry_after) => self.pause_for(retry_after).await,
@@ -473,9 +473,9 @@ impl<W: World> Engine<W> {
                 task.state().need_get = true;
                 After::Plan
             }
-            Class::Absent(_) => {
+            Class::Absent(status) => {
                 let now = self.world.now_ms();
-                missed(task, now);
+                missed(task, now, status);
                 After::Plan
             }
             Class::Throttled(retry_after) => self.pause_for(retry_after).await,
@@ -566,21 +566,28 @@ fn later(a: After, b: After) -> After {
 ///
 /// With the first of them, lists begin anew to count: what they lacked before was lag or a plan that was closed, and
 /// the task may have been seen since. Together they would prove what each of them alone does not.
-fn missed(task: &mut Task, now: i64) {
+///
+/// A plan that is closed for a while refuses its tasks like deleted ones (403): it takes a list from after that.
+fn missed(task: &mut Task, now: i64, status: u16) {
     let lists = task.snapshot.absent_lists.min(plan::LISTS);
     if task.state().gone.is_none() {
         task.snapshot.absent_lists = 0;
         task.recount = true;
     }
+    let absent = task.snapshot.absent_lists;
     let state = task.state();
     state.need_get = false;
-    state.gone = Some(match state.gone.take() {
+    let mut gone = match state.gone.take() {
         None => Gone { since: now, answers: 1, last: now, lists },
         Some(gone) if now - gone.last >= GONE_APART_MS => {
             Gone { answers: gone.answers + 1, last: now, ..gone }
         }
         Some(gone) => gone,
-    });
+    };
+    if status == 403 && !removed(Mutant::ClosedPlan) {
+        gone.lists = gone.lists.max((absent + 1).saturating_sub(plan::LISTS));
+    }
+    state.gone = Some(gone);
 }
 
 /// One more answer that the old task of a move is not there.
