@@ -55,6 +55,7 @@ tests! {
     nothing_is_sent_while_graph_throttles,
     of_two_values_in_a_stale_document_the_replaced_one_is_no_edit,
     one_404_is_no_deletion_even_where_lists_lack_the_task,
+    refusals_of_a_plan_that_is_open_again_prove_nothing,
     repeats_leave_room_for_fresh_work,
     what_a_person_makes_is_imported_once,
     what_graph_never_answers_is_listed_then_tried_rarely_and_anew_after_an_edit,

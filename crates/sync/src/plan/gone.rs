@@ -59,8 +59,8 @@ pub(super) fn check(
     }
     // The plan's count goes on from what it had counted before the first answer.
     let lists = snapshot.absent_lists.saturating_sub(gone.lists);
+    let recent = context.now - gone.last < GONE_APART_MS;
     if lists < LISTS && !removed(Mutant::ListEvidence) {
-        let recent = context.now - gone.last < GONE_APART_MS;
         if recent && let Some(step) = unlisted(state, here, context) {
             return Some(step);
         }
@@ -70,6 +70,11 @@ pub(super) fn check(
             Action::Get { task: true, details: true }
         };
         return Some(Step::new(state.clone(), action));
+    }
+    // The last word is the task's own: its plan may have been closed at the first answers and be open again, and a
+    // person who has moved it since is missed by the list of the one plan, and not shown yet by that of the other.
+    if !recent && !removed(Mutant::LastWord) {
+        return Some(Step::new(state.clone(), Action::Get { task: true, details: true }));
     }
     Some(deleted_in_planner(state.clone(), snapshot, here, context))
 }
