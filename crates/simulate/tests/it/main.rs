@@ -97,10 +97,21 @@ fn seeds_that_failed_once() {
             panic!("seed {seed}: {}", wrong.join("; "));
         }
     }
+    let of_families = [54, 56, 279, 332, 367, 426, 450, 458, 459, 526, 918];
+    for seed in of_families {
+        if let Err(wrong) = play(seed, Faults::of_families(seed)) {
+            panic!("seed {seed} with families: {}", wrong.join("; "));
+        }
+    }
     let without_faults = [1_162, 13_045, 15_804, 16_659, 45_208, 50_005];
     for seed in without_faults {
         if let Err(wrong) = play(seed, Faults::default()) {
             panic!("seed {seed} without faults: {}", wrong.join("; "));
+        }
+    }
+    for seed in [28, 125, 138, 619, 917, 1_097, 1_246, 1_442] {
+        if let Err(wrong) = play(seed, Faults { families: true, ..Faults::default() }) {
+            panic!("seed {seed} of families without faults: {}", wrong.join("; "));
         }
     }
 }

@@ -18,6 +18,8 @@ macro_rules! tests {
 }
 
 tests! {
+    a_child_goes_on_as_soon_as_its_parent_is_back,
+    a_child_that_goes_while_its_parent_is_away_leaves_no_item,
     a_create_that_arrives_late_is_not_sent_twice,
     a_create_that_slept_is_not_sent_late,
     a_deleted_task_stays_deleted_where_only_our_own_write_was_unseen,
@@ -32,6 +34,7 @@ tests! {
     a_list_from_long_ago_brings_nothing_back,
     a_lost_answer_makes_no_second_write,
     a_mark_during_work_is_worked_off_at_once,
+    a_parent_that_the_sync_brings_back_tells_its_children,
     a_partial_edit_brings_back_the_whole_task,
     a_plan_whose_list_is_refused_has_lost_nothing,
     a_planner_task_that_another_document_has_is_left_to_it,

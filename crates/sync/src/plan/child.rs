@@ -92,6 +92,11 @@ fn percent_of(value: Option<&Value>) -> i64 {
     if let Some(Value::Number(percent)) = value { *percent } else { 0 }
 }
 
+/// Whether it is the parent that has to change: a look at it costs Graph nothing, so every word of it is heeded.
+pub(super) fn waits_for_parent(code: &str) -> bool {
+    matches!(code, "parent_missing" | "parent_unreadable" | "parent_is_item" | "checklist_full")
+}
+
 fn problem(code: &str, message: String, here: &Here) -> Problem {
     Problem { code: code.to_owned(), message, digest: here.digest.clone(), retry_after_ms: PARENT_MS }
 }
@@ -265,6 +270,17 @@ fn has_run_out(parent: &Parent) -> bool {
     parent.local == Local::Missing && parent.state.expires
 }
 
+/// The parent's document is missing, and nobody has concluded from it yet that the parent was deleted: it may come back
+/// with the item on it.
+fn may_be_back(parent: &Parent) -> bool {
+    parent.local == Local::Missing && parent.state.planner_id.is_some() && !has_run_out(parent)
+}
+
+/// The item is somewhere, and cannot be taken off while the parent has no document.
+fn holds_the_item(parent: &Parent) -> bool {
+    has_run_out(parent) || may_be_back(parent)
+}
+
 fn full(here: &Here) -> Problem {
     let message = format!(
         "the parent has {MOST_ITEMS} checklist items already: take one out, or choose another parent"
@@ -310,7 +326,9 @@ pub(super) fn leave(state: TaskState, snapshot: &Snapshot) -> Step {
             return step;
         }
         Some(Ok(shelf)) if !shelf.is_settled() => return Step::new(state, Action::Wait(UNSETTLED)),
-        Some(Err((code, _))) if code != "parent_missing" => {
+        Some(Err((code, _)))
+            if code != "parent_missing" || snapshot.parent.as_ref().is_some_and(may_be_back) =>
+        {
             return Step::new(state, Action::Wait(super::millis(PARENT_MS)));
         }
         _ => {}
@@ -330,7 +348,7 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     }
     let shelf = match snapshot.parent.as_ref().map(Shelf::of) {
         Some(Ok(shelf)) => Some(shelf),
-        Some(Err(("parent_missing", _))) if !snapshot.parent.as_ref().is_some_and(has_run_out) => None,
+        Some(Err(("parent_missing", _))) if !snapshot.parent.as_ref().is_some_and(holds_the_item) => None,
         _ => return Step::new(state, Action::Wait(super::millis(PARENT_MS))),
     };
     let item = shelf.as_ref().and_then(|shelf| shelf.items.get(&child.key).cloned());

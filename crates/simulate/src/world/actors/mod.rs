@@ -293,7 +293,11 @@ fn agree(sim: &Sim, id: &str, planner_id: &str) -> bool {
     let state = sim.store.state(id);
     let there = sim.store.document(id, sim.now).is_some_and(|stored| stored.expires_at.is_none());
     super::checks::same(sim, id, planner_id, &mut wrong);
-    there && !state.expires && wrong.is_empty() && knows_persons(sim, &state, planner_id)
+    there
+        && !state.expires
+        && wrong.is_empty()
+        && knows_persons(sim, &state, planner_id)
+        && super::families::agree(sim, id, planner_id)
 }
 
 /// Whether the engine knows what people wrote last. Where an agent and a person have set the same value on their own
