@@ -315,7 +315,7 @@ fn go_on(
             return Step::new(state, action);
         }
         // What was news is none at the next look, should this one be cut short.
-        if let Some(failure) = state.failure.as_mut() {
+        if let Some(failure) = state.failure.as_mut().filter(|it| !child::waits_for_parent(&it.code)) {
             failure.retry_at = failure.retry_at.clamp(1, context.now.max(1));
         }
     }

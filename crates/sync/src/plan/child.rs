@@ -97,6 +97,18 @@ pub(super) fn waits_for_parent(code: &str) -> bool {
     matches!(code, "parent_missing" | "parent_unreadable" | "parent_is_item" | "checklist_full")
 }
 
+/// The parent is not as it has to be. Looks before its time change nothing.
+fn wait_for_parent(state: TaskState, problem: Problem, now: i64) -> Step {
+    let known = state.failure.as_ref().filter(|failure| failure.code == problem.code);
+    match known.filter(|failure| failure.digest == problem.digest && now < failure.retry_at) {
+        Some(failure) => {
+            let left = super::millis(failure.retry_at - now);
+            Step::new(state, Action::Wait(left))
+        }
+        None => fail(state, problem, now),
+    }
+}
+
 fn problem(code: &str, message: String, here: &Here) -> Problem {
     Problem { code: code.to_owned(), message, digest: here.digest.clone(), retry_after_ms: PARENT_MS }
 }
@@ -133,10 +145,12 @@ pub(super) fn child(
             state.failure = None;
             return Step::new(state, Action::Finish);
         }
-        Some(Err((code, message))) => return fail(state, problem(code, message, here), context.now),
+        Some(Err((code, message))) => {
+            return wait_for_parent(state, problem(code, message, here), context.now);
+        }
         None => {
             let message = "what is remembered of the parent cannot be read".to_owned();
-            return fail(state, problem("parent_unreadable", message, here), context.now);
+            return wait_for_parent(state, problem("parent_unreadable", message, here), context.now);
         }
     };
     let Some(item) = shelf.items.get(&key) else {
@@ -150,7 +164,7 @@ pub(super) fn child(
             return step;
         }
         if shelf.items.len() >= MOST_ITEMS {
-            return fail(state, full(here), context.now);
+            return wait_for_parent(state, full(here), context.now);
         }
         state.failure = None;
         state.child = Some(Child { parent: parent.to_owned(), key: key.clone(), put_back: taken_off });
@@ -166,7 +180,7 @@ pub(super) fn child(
         _ => false,
     };
     if shelf.items.len() > MOST_ITEMS && !in_planner {
-        return fail(state, full(here), context.now);
+        return wait_for_parent(state, full(here), context.now);
     }
     state.failure = None;
     // An open item agrees with every percentage below 100.

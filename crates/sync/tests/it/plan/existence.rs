@@ -144,7 +144,8 @@ fn a_persons_deletion_needs_two_answers_apart_and_two_lists() {
             }
         }
     }
-    assert_eq!(gets, 2);
+    // The second list comes so long after the second answer that the task has the last word.
+    assert_eq!(gets, 3);
     assert!(bench.now - begun >= 15_000);
     assert_eq!(bench.doc, None);
     assert!(bench.events.contains(&Event::Deleted { direction: Direction::Down }));
