@@ -68,6 +68,7 @@ pub fn guard(rule: Mutant) -> Guard {
         }
         Mutant::RestoredUnseen => Guard::Play("a_stale_write_over_a_restored_document_is_a_conflict"),
         Mutant::ExpiryIsNoDeletion => Guard::Play("what_had_a_time_to_live_is_not_deleted_in_planner"),
+        Mutant::LastWord => Guard::Play("refusals_of_a_plan_that_is_open_again_prove_nothing"),
         Mutant::SecondAnswer => Guard::Play("one_404_is_no_deletion_even_where_lists_lack_the_task"),
         Mutant::SendDeadline => Guard::Play("a_create_that_slept_is_not_sent_late"),
         Mutant::SilentIsCurrent => Guard::Play("a_silent_document_keeps_a_value_on_its_way"),

@@ -34,6 +34,7 @@ mutants! {
     CompleteLists: "only complete lists say anything",
     ReadBeforeAbsence: "a task that a list lacks is read before it counts as gone",
     SecondAnswer: "one 404 is no proof",
+    LastWord: "the last word before a deletion is the task's own",
     ListEvidence: "404s count only when lists lack the task too",
     ClosedPlan: "a 403 counts only with a list from after it",
     UnlistedPlans: "a list proves no absence while another plan cannot be listed",

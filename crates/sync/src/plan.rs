@@ -183,6 +183,11 @@ impl Step {
         self
     }
 
+    /// Whether a document appears where there was none.
+    pub(crate) fn brings_document(&self) -> bool {
+        self.write.as_ref().is_some_and(|write| write.expected.is_none() && write.new.is_some())
+    }
+
     /// The step after which nothing is left of a task that both sides have lost.
     pub(crate) fn forgotten(state: TaskState, unmap: Option<String>) -> Self {
         let mut step = Self::new(state, Action::Finish).forget();
@@ -293,7 +298,8 @@ fn go_on(
             && (failure.retry_at == 0 || context.now < failure.retry_at)
             && !news
             && snapshot.absent_lists == 0
-            && !(failure.code == gone::NOT_LISTED && gone::is_listed(&state, context));
+            && !(failure.code == gone::NOT_LISTED && gone::is_listed(&state, context))
+            && !child::waits_for_parent(&failure.code);
         if failure.digest != digest {
             // Another document is tried at once, and as often as any.
             state.attempts = 0;
@@ -309,7 +315,7 @@ fn go_on(
             return Step::new(state, action);
         }
         // What was news is none at the next look, should this one be cut short.
-        if let Some(failure) = state.failure.as_mut() {
+        if let Some(failure) = state.failure.as_mut().filter(|it| !child::waits_for_parent(&it.code)) {
             failure.retry_at = failure.retry_at.clamp(1, context.now.max(1));
         }
     }

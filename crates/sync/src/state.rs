@@ -332,6 +332,9 @@ pub struct Gone {
     /// say nothing.
     #[serde(default)]
     pub lists: u32,
+    /// It was asked for once more after enough lists had lacked it.
+    #[serde(default)]
+    pub asked: bool,
 }
 
 impl TaskState {

@@ -212,6 +212,33 @@ pub fn one_404_is_no_deletion_even_where_lists_lack_the_task() {
     play.is_right();
 }
 
+pub fn refusals_of_a_plan_that_is_open_again_prove_nothing() {
+    let mut play = Play::new();
+    play.with(|sim| {
+        sim.closed.insert("plan-a", sim.now + 2 * CYCLES);
+        sim.store.note_absent("PT0001", "a1", 1, sim.now);
+        sim.wake(0);
+    });
+    play.until("two refusals are known", |sim| {
+        sim.store.state("a1").gone.is_some_and(|gone| gone.answers > 1)
+    });
+    // The plan is open, but its lists fail; those of a moment later have lost sight of the task on its way.
+    play.with(|sim| {
+        sim.closed.clear();
+        sim.faults.list = 10_000;
+    });
+    play.run(16_000);
+    play.with(|sim| {
+        sim.store.note_absent("PT0001", "a1", 4, sim.now);
+        sim.wake(0);
+    });
+    play.run(2_000);
+    play.with(|sim| sim.faults.list = 0);
+    play.run(CYCLES);
+    assert_eq!(play.tasks(), ["PT0001"]);
+    play.is_right();
+}
+
 pub fn what_lists_lacked_before_a_plan_was_closed_is_not_taken_for_deleted() {
     let mut play = Play::new();
     // The lists of a moment ago were behind; the task is read as soon as that is known, and is refused.

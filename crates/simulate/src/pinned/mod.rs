@@ -2,12 +2,14 @@
 //! mutants that random schedules miss.
 
 mod deletes;
+mod families;
 mod losses;
 mod places;
 mod play;
 mod work;
 
 pub use deletes::*;
+pub use families::*;
 pub use losses::*;
 pub use places::*;
 pub use work::*;
@@ -22,6 +24,8 @@ macro_rules! plays {
 }
 
 plays! {
+    a_child_goes_on_as_soon_as_its_parent_is_back,
+    a_child_that_goes_while_its_parent_is_away_leaves_no_item,
     a_create_that_arrives_late_is_not_sent_twice,
     a_create_that_slept_is_not_sent_late,
     a_deleted_task_stays_deleted_where_only_our_own_write_was_unseen,
@@ -37,6 +41,7 @@ plays! {
     a_lost_answer_makes_no_second_write,
     a_mark_during_work_is_worked_off_at_once,
     a_move_whose_tasks_were_both_deleted_ends_with_the_document,
+    a_parent_that_the_sync_brings_back_tells_its_children,
     a_partial_edit_brings_back_the_whole_task,
     a_plan_whose_list_is_refused_has_lost_nothing,
     a_planner_task_that_another_document_has_is_left_to_it,
@@ -63,6 +68,7 @@ plays! {
     nothing_is_sent_while_graph_throttles,
     of_two_values_in_a_stale_document_the_replaced_one_is_no_edit,
     one_404_is_no_deletion_even_where_lists_lack_the_task,
+    refusals_of_a_plan_that_is_open_again_prove_nothing,
     repeats_leave_room_for_fresh_work,
     what_a_person_makes_is_imported_once,
     what_graph_never_answers_is_listed_then_tried_rarely_and_anew_after_an_edit,

@@ -57,6 +57,16 @@ pub fn at_the_end(sim: &Sim) -> Vec<String> {
     wrong
 }
 
+/// Whether the task's list is what the children of this document say: an edit of a child is one of its parent.
+pub fn agree(sim: &Sim, id: &str, task: &str) -> bool {
+    let listed = on_the_list(sim, task);
+    let is_own = |child: &str| parent_of(sim, child).as_deref() == Some(id);
+    sim.actors.item_keys.iter().all(|(key, child)| match (is_own(child), listed.contains(child)) {
+        (true, true) => differs(sim, child, key, task).is_none(),
+        (own, on_the_list) => own == on_the_list,
+    })
+}
+
 /// What a child and its item say differently.
 fn differs(sim: &Sim, child: &str, key: &str, task: &str) -> Option<String> {
     let document = Document::parse(&sim.store.document(child, sim.now)?.bytes).ok()?;

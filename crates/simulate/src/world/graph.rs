@@ -146,7 +146,12 @@ fn carry_out(sim: &mut Sim, request: &GraphRequest) -> GraphOutcome {
             planner.patch_details(planner_id, etag, body, now)
         }
         GraphRequest::DeleteTask { planner_id, etag } => {
-            let left = sim.store.owners.get(planner_id).is_some_and(|owner| owner.starts_with('~'));
+            // A failover may have taken the map back, and not the state that a later commit stored.
+            let leaves = |owner: &String| {
+                let leaving = sim.store.state(owner).leaving;
+                owner.starts_with('~') || leaving.is_some_and(|leaving| leaving.planner_id == *planner_id)
+            };
+            let left = sim.store.owners.get(planner_id).is_some_and(leaves);
             let moved = sim.actors.has_another(planner_id, planner.tasks.keys())
                 || (left && sim.actors.person_deleted(planner_id));
             if moved {

@@ -90,18 +90,29 @@ fn seeds_that_failed_once() {
     let of_moves_and_failovers = [
         143, 309, 319, 345, 670, 696, 704, 714, 809, 975, 997, 1_250, 1_266, 1_300, 1_456, 1_460, 2_255,
         2_291, 2_437, 3_801, 4_673, 4_718, 4_853, 5_360, 7_540, 9_512, 11_461, 12_298, 12_394, 18_410,
-        20_580, 23_186, 26_202, 50_408, 52_917, 56_615, 67_775, 70_845, 87_591, 99_792, 116_536, 128_807,
-        139_667, 151_471, 171_428, 186_752, 188_084, 190_240,
+        20_580, 23_186, 26_202, 50_408, 52_917, 56_615, 67_775, 70_845, 75_430, 87_591, 99_792, 116_536,
+        128_807, 139_667, 151_471, 171_428, 186_752, 188_084, 190_240, 197_158,
     ];
     for seed in of_one_task.into_iter().chain(of_moves_and_failovers) {
         if let Err(wrong) = play(seed, Faults::of(seed)) {
             panic!("seed {seed}: {}", wrong.join("; "));
         }
     }
+    let of_families = [54, 56, 279, 332, 367, 426, 450, 458, 459, 526, 918];
+    for seed in of_families {
+        if let Err(wrong) = play(seed, Faults::of_families(seed)) {
+            panic!("seed {seed} with families: {}", wrong.join("; "));
+        }
+    }
     let without_faults = [1_162, 13_045, 15_804, 16_659, 45_208, 50_005];
     for seed in without_faults {
         if let Err(wrong) = play(seed, Faults::default()) {
             panic!("seed {seed} without faults: {}", wrong.join("; "));
+        }
+    }
+    for seed in [28, 125, 138, 619, 917, 1_097, 1_246, 1_442] {
+        if let Err(wrong) = play(seed, Faults { families: true, ..Faults::default() }) {
+            panic!("seed {seed} of families without faults: {}", wrong.join("; "));
         }
     }
 }

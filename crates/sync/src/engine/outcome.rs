@@ -578,7 +578,7 @@ fn missed(task: &mut Task, now: i64, status: u16) {
     let state = task.state();
     state.need_get = false;
     let mut gone = match state.gone.take() {
-        None => Gone { since: now, answers: 1, last: now, lists },
+        None => Gone { since: now, answers: 1, last: now, lists, asked: false },
         Some(gone) if now - gone.last >= GONE_APART_MS => {
             Gone { answers: gone.answers + 1, last: now, ..gone }
         }

@@ -314,8 +314,8 @@ impl Task {
             clear_missed: step.clear_missed,
             clear_absent: step.clear_absent || self.shown || self.recount,
             left_parent: self.parent.clone().filter(|_| step.forget || step.left_parent),
-            // Those whose parent is gone are told too.
-            marks: match step.tells_children || (step.forget && !step.bequeathed) {
+            // Those whose parent is gone or back are told too.
+            marks: match step.tells_children || step.brings_document() || (step.forget && !step.bequeathed) {
                 true => self.snapshot.children.clone(),
                 false => Vec::new(),
             },

@@ -92,6 +92,23 @@ fn percent_of(value: Option<&Value>) -> i64 {
     if let Some(Value::Number(percent)) = value { *percent } else { 0 }
 }
 
+/// Whether it is the parent that has to change: a look at it costs Graph nothing, so every word of it is heeded.
+pub(super) fn waits_for_parent(code: &str) -> bool {
+    matches!(code, "parent_missing" | "parent_unreadable" | "parent_is_item" | "checklist_full")
+}
+
+/// The parent is not as it has to be. Looks before its time change nothing.
+fn wait_for_parent(state: TaskState, problem: Problem, now: i64) -> Step {
+    let known = state.failure.as_ref().filter(|failure| failure.code == problem.code);
+    match known.filter(|failure| failure.digest == problem.digest && now < failure.retry_at) {
+        Some(failure) => {
+            let left = super::millis(failure.retry_at - now);
+            Step::new(state, Action::Wait(left))
+        }
+        None => fail(state, problem, now),
+    }
+}
+
 fn problem(code: &str, message: String, here: &Here) -> Problem {
     Problem { code: code.to_owned(), message, digest: here.digest.clone(), retry_after_ms: PARENT_MS }
 }
@@ -128,10 +145,12 @@ pub(super) fn child(
             state.failure = None;
             return Step::new(state, Action::Finish);
         }
-        Some(Err((code, message))) => return fail(state, problem(code, message, here), context.now),
+        Some(Err((code, message))) => {
+            return wait_for_parent(state, problem(code, message, here), context.now);
+        }
         None => {
             let message = "what is remembered of the parent cannot be read".to_owned();
-            return fail(state, problem("parent_unreadable", message, here), context.now);
+            return wait_for_parent(state, problem("parent_unreadable", message, here), context.now);
         }
     };
     let Some(item) = shelf.items.get(&key) else {
@@ -145,7 +164,7 @@ pub(super) fn child(
             return step;
         }
         if shelf.items.len() >= MOST_ITEMS {
-            return fail(state, full(here), context.now);
+            return wait_for_parent(state, full(here), context.now);
         }
         state.failure = None;
         state.child = Some(Child { parent: parent.to_owned(), key: key.clone(), put_back: taken_off });
@@ -161,7 +180,7 @@ pub(super) fn child(
         _ => false,
     };
     if shelf.items.len() > MOST_ITEMS && !in_planner {
-        return fail(state, full(here), context.now);
+        return wait_for_parent(state, full(here), context.now);
     }
     state.failure = None;
     // An open item agrees with every percentage below 100.
@@ -265,6 +284,17 @@ fn has_run_out(parent: &Parent) -> bool {
     parent.local == Local::Missing && parent.state.expires
 }
 
+/// The parent's document is missing, and nobody has concluded from it yet that the parent was deleted: it may come back
+/// with the item on it.
+fn may_be_back(parent: &Parent) -> bool {
+    parent.local == Local::Missing && parent.state.planner_id.is_some() && !has_run_out(parent)
+}
+
+/// The item is somewhere, and cannot be taken off while the parent has no document.
+fn holds_the_item(parent: &Parent) -> bool {
+    has_run_out(parent) || may_be_back(parent)
+}
+
 fn full(here: &Here) -> Problem {
     let message = format!(
         "the parent has {MOST_ITEMS} checklist items already: take one out, or choose another parent"
@@ -310,7 +340,9 @@ pub(super) fn leave(state: TaskState, snapshot: &Snapshot) -> Step {
             return step;
         }
         Some(Ok(shelf)) if !shelf.is_settled() => return Step::new(state, Action::Wait(UNSETTLED)),
-        Some(Err((code, _))) if code != "parent_missing" => {
+        Some(Err((code, _)))
+            if code != "parent_missing" || snapshot.parent.as_ref().is_some_and(may_be_back) =>
+        {
             return Step::new(state, Action::Wait(super::millis(PARENT_MS)));
         }
         _ => {}
@@ -330,7 +362,7 @@ pub(super) fn without_document(mut state: TaskState, snapshot: &Snapshot, contex
     }
     let shelf = match snapshot.parent.as_ref().map(Shelf::of) {
         Some(Ok(shelf)) => Some(shelf),
-        Some(Err(("parent_missing", _))) if !snapshot.parent.as_ref().is_some_and(has_run_out) => None,
+        Some(Err(("parent_missing", _))) if !snapshot.parent.as_ref().is_some_and(holds_the_item) => None,
         _ => return Step::new(state, Action::Wait(super::millis(PARENT_MS))),
     };
     let item = shelf.as_ref().and_then(|shelf| shelf.items.get(&child.key).cloned());

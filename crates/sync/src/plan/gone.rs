@@ -9,7 +9,7 @@ use super::{
 use crate::{
     lens::{self, Document, Field, Fields, SyncStamp, Value, same},
     mutants::{Mutant, removed},
-    state::{INTENT_MS, TaskState},
+    state::{Gone, INTENT_MS, TaskState},
     world::{Direction, Event, LocalWrite, Snapshot},
 };
 
@@ -59,8 +59,8 @@ pub(super) fn check(
     }
     // The plan's count goes on from what it had counted before the first answer.
     let lists = snapshot.absent_lists.saturating_sub(gone.lists);
+    let recent = context.now - gone.last < GONE_APART_MS;
     if lists < LISTS && !removed(Mutant::ListEvidence) {
-        let recent = context.now - gone.last < GONE_APART_MS;
         if recent && let Some(step) = unlisted(state, here, context) {
             return Some(step);
         }
@@ -70,6 +70,13 @@ pub(super) fn check(
             Action::Get { task: true, details: true }
         };
         return Some(Step::new(state.clone(), action));
+    }
+    // The last word is the task's own: its plan may have been closed at the first answers and be open again, and a
+    // person who has moved it since is missed by the list of the one plan, and not shown yet by that of the other. It is
+    // asked for once: where it is refused again, one more list has to come, and by then no word is recent.
+    if !recent && !gone.asked && !removed(Mutant::LastWord) {
+        state.gone = Some(Gone { asked: true, ..gone });
+        return Some(Step::new(state.clone(), Action::Get { task: true, details: true }));
     }
     Some(deleted_in_planner(state.clone(), snapshot, here, context))
 }

@@ -188,6 +188,7 @@ pub(super) fn delete(sim: &mut Sim, id: &str) {
     if seen {
         sim.actors.dead.insert(lineage);
     }
+    families::touched(sim, &[document(sim, id).as_ref()]);
     let gone = sim.store.documents.remove(id);
     sim.actors.bury(id, gone.as_ref().map(|stored| stored.bytes.as_slice()));
     if event {
@@ -213,6 +214,7 @@ pub(super) fn write(sim: &mut Sim, id: &str, read: &Json, doc: Json, expires: Op
     let (task, details) = (sim.planner.get(&planner_id), sim.planner.details(&planner_id));
     let lineage = sim.actors.of_document(id);
     sim.actors.dead.remove(&lineage);
+    families::touched(sim, &[before.as_ref(), Some(&doc)]);
     for (field, set) in
         TEXTS.iter().map(|field| (field, false)).chain([(&ASSIGNEES, true), (&CHECKLIST, true)])
     {

@@ -104,6 +104,14 @@ fn delete(sim: &mut Sim, id: &str) {
     agents::delete(sim, id);
 }
 
+/// An agent writes or deletes a child: that is an edit of its parent, and nobody who deletes the parent had seen it.
+pub fn touched(sim: &mut Sim, texts: &[Option<&Json>]) {
+    for parent in texts.iter().flatten().filter_map(|text| text["parent_task_id"].as_str()) {
+        let lineage = sim.actors.of_document(parent);
+        sim.actors.dead.remove(&lineage);
+    }
+}
+
 /// An agent writes a document: items in it whose documents are gone, or no items any more, are nobody's from now on.
 /// An item under another title than its own document has is a race of two agents about one text.
 pub fn wrote_items(sim: &mut Sim, doc: &Json) {

@@ -307,6 +307,7 @@ fn has_seen_all(sim: &Sim, deleter: Deleter, id: &str, planner_id: &str) -> bool
         && knows_persons(sim, &state, planner_id)
         && remembers_own(sim, deleter, &state, planner_id)
         && is_alone(sim, &state, planner_id)
+        && super::families::agree(sim, id, planner_id)
 }
 
 /// Whether the engine knows what people wrote last. Where an agent and a person have set the same value on their own

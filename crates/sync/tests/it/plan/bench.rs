@@ -365,7 +365,9 @@ impl Bench {
         let (Some(mut json), Some(body)) = (self.planner.get(&id), self.planner.details(&id)) else {
             state.need_get = false;
             state.gone = Some(match state.gone.take() {
-                None => Gone { since: now, answers: 1, last: now, lists: self.absent_lists.min(2) },
+                None => {
+                    Gone { since: now, answers: 1, last: now, lists: self.absent_lists.min(2), asked: false }
+                }
                 Some(gone) => Gone { answers: gone.answers + 1, last: now, ..gone },
             });
             return;
