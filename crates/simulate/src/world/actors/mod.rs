@@ -293,7 +293,10 @@ fn agree(sim: &Sim, id: &str, planner_id: &str) -> bool {
     let state = sim.store.state(id);
     let there = sim.store.document(id, sim.now).is_some_and(|stored| stored.expires_at.is_none());
     super::checks::same(sim, id, planner_id, &mut wrong);
-    there && !state.expires && wrong.is_empty() && knows_persons(sim, &state, planner_id)
+    // Of a move that is under way there are two tasks.
+    let of = sim.actors.lineages.get(planner_id);
+    let mut all = sim.planner.tasks.keys().filter(|id| sim.actors.lineages.get(*id) == of);
+    there && !state.expires && wrong.is_empty() && all.all(|id| knows_persons(sim, &state, id))
 }
 
 /// Whether the engine knows what people wrote last. Where an agent and a person have set the same value on their own
