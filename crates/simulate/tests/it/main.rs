@@ -90,9 +90,10 @@ fn seeds_that_failed_once() {
     let of_moves_and_failovers = [
         143, 309, 319, 345, 670, 696, 704, 714, 809, 975, 997, 1_250, 1_266, 1_300, 1_456, 1_460, 2_255,
         2_291, 2_437, 3_801, 4_718, 4_853, 5_360, 7_540, 9_512, 12_298, 12_394, 18_410, 20_580, 23_186,
-        26_202, 50_408, 52_917, 56_615, 67_775, 70_845, 128_807, 190_240,
+        26_202, 50_408, 52_917, 56_615, 67_775, 70_845, 128_807, 151_903, 190_240,
     ];
-    for seed in of_one_task.into_iter().chain(of_moves_and_failovers) {
+    let of_creates_sent_twice = [74_491, 138_222, 155_753, 157_844, 161_726, 176_426];
+    for seed in of_one_task.into_iter().chain(of_moves_and_failovers).chain(of_creates_sent_twice) {
         if let Err(wrong) = play(seed, Faults::of(seed)) {
             panic!("seed {seed}: {}", wrong.join("; "));
         }
