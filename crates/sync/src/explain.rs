@@ -395,6 +395,8 @@ fn waits(snapshot: &Snapshot, step: &Step, wait: Duration) -> String {
     let seconds = wait.as_secs_f64();
     let why = if let Some(failure) = &step.state.failure {
         format!("it failed with {}: {}", failure.code, failure.message)
+    } else if step.state.create.as_ref().is_some_and(|create| create.answered.is_some()) {
+        "its create was sent more than once, and what was sent first may still arrive".to_owned()
     } else if step.state.create.is_some() {
         "the outcome of its create is not known yet".to_owned()
     } else if snapshot.state.gone.is_some() {

@@ -10,8 +10,8 @@ mod sendable;
 
 pub(crate) use create::adopt;
 pub use gone::ABSENT;
-use resolve::Resolution;
 pub(crate) use resolve::closest;
+use resolve::{Earlier, Resolution};
 pub use resolve::{is_held, made_by};
 
 use std::{collections::BTreeMap, time::Duration};
@@ -23,7 +23,7 @@ use crate::{
     lens::{self, Document, Field, Fields, Names, Projection, Value},
     merge::Conflict,
     mutants::{Mutant, removed},
-    state::{Attempt, Failure, Remote, TaskState, digest},
+    state::{Failure, Remote, TaskState, digest},
     world::{Bequest, Direction, Event, Local, LocalWrite, Plans, Snapshot},
 };
 
@@ -263,9 +263,13 @@ pub fn plan(snapshot: &Snapshot, context: &Context<'_>) -> Step {
     state.need_details |= snapshot.recheck_details && state.planner_id.is_some();
     match resolve::resolve(&mut state, snapshot, context) {
         Resolution::Step(step) => *step,
-        Resolution::Nothing { attempts, proven: true } => go_on(state, snapshot, context, attempts, news),
-        Resolution::Nothing { attempts, proven: false } => {
-            resolve::keep_open(go_on(state, snapshot, context, attempts, news), snapshot)
+        Resolution::Nothing(earlier) if earlier.open => {
+            resolve::keep_open(go_on(state, snapshot, context, earlier, news), snapshot)
+        }
+        Resolution::Nothing(earlier) => go_on(state, snapshot, context, earlier, news),
+        Resolution::Answered(left) => {
+            let step = go_on(state, snapshot, context, Earlier::default(), news);
+            resolve::watch(step, snapshot, left)
         }
     }
 }
@@ -276,7 +280,7 @@ fn go_on(
     mut state: TaskState,
     snapshot: &Snapshot,
     context: &Context<'_>,
-    earlier: Vec<Attempt>,
+    earlier: Earlier,
     news: bool,
 ) -> Step {
     let here = match read_local(&mut state, snapshot, context) {
@@ -339,7 +343,7 @@ fn go_on(
         Some(here) => match here.lookup(snapshot) {
             Some(lookup) => Step::new(state, lookup),
             None => {
-                let mut step = both::merge_sides(state, snapshot, &here, earlier, context);
+                let mut step = both::merge_sides(state, snapshot, &here, earlier.attempts, context);
                 if matches!(step.action, Action::Finish) {
                     tell_children(&mut step, snapshot, &here);
                 }

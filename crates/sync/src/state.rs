@@ -235,6 +235,9 @@ pub struct Create {
     /// What was sent before under the same circumstances, oldest first: any of it may have made the task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Attempt>,
+    /// When a later send was answered, ms: the task is known, and what is left here may only have made another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<i64>,
 }
 
 impl Create {
@@ -248,6 +251,13 @@ impl Create {
     pub fn without_last(mut self) -> Option<Self> {
         let Attempt { fields, sent_at } = self.earlier.pop()?;
         Some(Self { fields, sent_at, ..self })
+    }
+
+    /// What is left after the last send was answered. Without an id of ours it was sent only on proof that those
+    /// before it had made nothing.
+    pub fn answered(self, now: i64) -> Option<Self> {
+        let left = self.without_last().filter(|left| left.external_id.is_some())?;
+        Some(Self { answered: Some(now), unresolved: false, ..left })
     }
 }
 
@@ -534,6 +544,21 @@ mod tests {
         let left = create.without_last().expect("two are left");
         assert_eq!(left.attempts(), [attempt(1), attempt(2)]);
         assert_eq!(left.without_last().and_then(Create::without_last), None);
+    }
+
+    #[test]
+    fn an_answered_create_leaves_the_sends_before_it_where_it_had_an_id_of_ours() {
+        let attempt = |sent_at| Attempt { fields: Fields::new(), sent_at };
+        let create = |earlier, external_id: Option<&str>| Create {
+            sent_at: 3,
+            earlier,
+            external_id: external_id.map(str::to_owned),
+            ..Create::default()
+        };
+        let left = create(vec![attempt(1), attempt(2)], Some("a")).answered(4).expect("two are left");
+        assert_eq!((left.attempts(), left.answered), (vec![attempt(1), attempt(2)], Some(4)));
+        assert_eq!(create(vec![attempt(1)], None).answered(4), None);
+        assert_eq!(create(Vec::new(), Some("a")).answered(4), None);
     }
 
     #[test]

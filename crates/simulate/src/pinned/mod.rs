@@ -1,6 +1,7 @@
 //! Schedules written by hand, each for a rule that random ones rarely need. They are tests, and what catches the
 //! mutants that random schedules miss.
 
+mod creates;
 mod deletes;
 mod families;
 mod losses;
@@ -8,6 +9,7 @@ mod places;
 mod play;
 mod work;
 
+pub use creates::*;
 pub use deletes::*;
 pub use families::*;
 pub use losses::*;
@@ -26,6 +28,7 @@ macro_rules! plays {
 plays! {
     a_child_goes_on_as_soon_as_its_parent_is_back,
     a_child_that_goes_while_its_parent_is_away_leaves_no_item,
+    a_create_is_sent_again_under_the_id_that_it_had,
     a_create_that_arrives_late_is_not_sent_twice,
     a_create_that_slept_is_not_sent_late,
     a_deleted_task_stays_deleted_where_only_our_own_write_was_unseen,
@@ -56,6 +59,7 @@ plays! {
     a_stale_write_over_a_restored_document_is_a_conflict,
     a_suspended_plan_is_left_alone_and_goes_on_with_what_waits,
     a_task_in_a_plan_that_cannot_be_listed_is_not_taken_for_deleted,
+    a_task_is_not_deleted_while_an_earlier_send_of_it_may_arrive,
     a_text_that_the_create_could_not_carry_does_not_beat_a_deletion,
     a_value_that_the_document_said_was_seen_by_its_deleter_though_its_send_is_forgotten,
     an_agents_edit_beats_a_persons_deletion_that_had_not_seen_it,
@@ -63,6 +67,7 @@ plays! {
     an_edit_of_the_details_beats_a_deletion_that_had_not_seen_it,
     an_edit_after_a_write_whose_answer_was_lost_is_no_conflict,
     an_older_copy_from_a_list_changes_nothing,
+    an_open_create_is_looked_at_also_after_it_was_refused_when_sent_again,
     details_of_a_plan_with_many_tasks_are_read_also_where_only_few_fit,
     items_of_both_sides_stand,
     nothing_is_sent_while_graph_throttles,
@@ -71,6 +76,7 @@ plays! {
     refusals_of_a_plan_that_is_open_again_prove_nothing,
     repeats_leave_room_for_fresh_work,
     what_a_person_makes_is_imported_once,
+    what_an_earlier_send_made_is_not_imported_from_an_old_list,
     what_graph_never_answers_is_listed_then_tried_rarely_and_anew_after_an_edit,
     what_had_a_time_to_live_is_not_deleted_in_planner,
     what_lists_lacked_before_a_plan_was_closed_is_not_taken_for_deleted,

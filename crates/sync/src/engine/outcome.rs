@@ -252,6 +252,7 @@ impl<W: World> Engine<W> {
 
     async fn created(&self, task: &mut Task, class: Class) -> After {
         let Some(create) = task.state().create.clone() else { return After::Plan };
+        let now = self.world.now_ms();
         match class {
             Class::Applied(Some(body)) if body.get("id").and_then(Json::as_str).is_some() => {
                 let planner_id = body.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
@@ -260,7 +261,7 @@ impl<W: World> Engine<W> {
                 }
                 let state = task.state();
                 let op = if state.planner_id.is_some() { "move" } else { "create" };
-                state.create = None;
+                state.create = create.clone().answered(now);
                 state.attempts = 0;
                 // With an id of ours it may be the task of an earlier send, which somebody has filled since.
                 let some = |name: &str| body.get(name).and_then(Json::as_i64).is_some_and(|count| count > 0);
@@ -306,12 +307,14 @@ impl<W: World> Engine<W> {
             Class::Conflict => {
                 task.state().create = create.without_last();
                 self.reject(task, 409, None, PARKED_MS);
-                After::Wait(plan::millis(PARKED_MS))
+                // Sends before it are still looked for.
+                After::Plan
             }
             Class::Absent(status) => {
                 task.state().create = create.without_last();
                 self.reject(task, status, None, PARKED_MS);
-                After::Wait(plan::millis(PARKED_MS))
+                // Sends before it are still looked for.
+                After::Plan
             }
             Class::Rejected(status, body) if is_plan_limit(error_code(body.as_ref())) => {
                 let plan = create.plan.clone();

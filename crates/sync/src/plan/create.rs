@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Action, Context, Here, Problem, Step, child, conflict_event, fail, is_nothing, leave, observe,
-    sendable::sendable,
+    resolve::Earlier, sendable::sendable,
 };
 use crate::{
     lens::{self, Field, Fields, Value},
@@ -34,13 +34,16 @@ pub(super) fn unmapped(
     mut state: TaskState,
     snapshot: &Snapshot,
     here: Option<Here>,
-    earlier: Vec<Attempt>,
+    earlier: Earlier,
     context: &Context<'_>,
 ) -> Step {
     let Some(here) = here else {
         return child::without_document(state, snapshot, context);
     };
-    if let Some(planner_id) = former_id(&state, snapshot, &here) {
+    // A create that may have made a task is newer than the stamp. Sent again in the place of the task that the stamp
+    // names, it would have another id of ours, and make a second one.
+    let former = || former_id(&state, snapshot, &here).filter(|_| !earlier.open);
+    if let Some(planner_id) = former() {
         state.planner_id = Some(planner_id);
         state.need_get = true;
         state.failure = None;
@@ -62,7 +65,7 @@ pub(super) fn unmapped(
         return Step::new(state, lookup);
     }
     let mut fields = here.projection.fields.clone();
-    if !earlier.is_empty() {
+    if !earlier.attempts.is_empty() {
         // What the document no longer says is no opinion: what was sent before stands.
         for (field, value) in &state.current {
             fields.entry(*field).or_insert_with(|| value.clone());
@@ -95,7 +98,7 @@ pub(super) fn unmapped(
         return fail(state, problem("dates_out_of_order", &wrong.to_string(), &here), context.now);
     }
     let external_id = context.scenario.map(|_| external_id(&snapshot.id, state.dead_id.as_deref()));
-    let body = begin(&mut state, plan, fields, external_id, earlier, context);
+    let body = begin(&mut state, plan, fields, external_id, earlier.attempts, context);
     let mut step = Step::new(state, Action::Create { body });
     agree_with_itself(&mut step, &here);
     step
@@ -136,7 +139,7 @@ pub(super) fn begin(
     }
     state.created_with = later.into_iter().filter(|(_, value)| !is_nothing(value)).collect();
     let sent_at = context.now;
-    state.create = Some(Create { plan, fields: sent, sent_at, unresolved: false, external_id, earlier });
+    state.create = Some(Create { plan, fields: sent, sent_at, external_id, earlier, ..Create::default() });
     body
 }
 

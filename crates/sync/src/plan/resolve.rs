@@ -4,7 +4,7 @@ use std::{cmp::Reverse, time::Duration};
 
 use serde_json::Value as Json;
 
-use super::{Action, Context, Step, create::adopt};
+use super::{Action, Context, Step, create::adopt, millis};
 use crate::{
     lens::{self, Field, Fields, Value, same},
     mutants::{Mutant, removed},
@@ -28,19 +28,32 @@ pub(super) enum Resolution {
     /// Go on with this step.
     Step(Box<Step>),
     /// The task may be worked on, and the state no longer holds the create.
-    Nothing {
-        /// What was sent.
-        attempts: Vec<Attempt>,
-        /// It is proven to have made nothing. Otherwise it may only be sent again, or has to be remembered.
-        proven: bool,
-    },
+    Nothing(Earlier),
+    /// It was answered; for so long sends before that one may still show up.
+    Answered(Duration),
+}
+
+/// What was sent of a create before it is sent again.
+#[derive(Default)]
+pub(super) struct Earlier {
+    pub attempts: Vec<Attempt>,
+    /// It is not proven to have made nothing: it may only be sent again as it was, or has to be remembered.
+    pub open: bool,
 }
 
 /// Adopts the task that the open create made, or closes it, or waits.
 pub(super) fn resolve(state: &mut TaskState, snapshot: &Snapshot, context: &Context<'_>) -> Resolution {
     let Some(create) = state.create.clone() else {
-        return Resolution::Nothing { attempts: Vec::new(), proven: true };
+        return Resolution::Nothing(Earlier::default());
     };
+    if let Some(answered) = create.answered {
+        state.create = None;
+        let left = (create.sent_at + SETTLE_MS).max(answered) + LIST_LAG_MS - context.now;
+        return match left > 0 {
+            true => Resolution::Answered(millis(left)),
+            false => Resolution::Nothing(Earlier::default()),
+        };
+    }
     if let Some(orphan) = &explained_by(&snapshot.id, &create, snapshot, context.now) {
         let planner_id = text(orphan, "id").unwrap_or_default().to_owned();
         state.create = None;
@@ -61,7 +74,7 @@ pub(super) fn resolve(state: &mut TaskState, snapshot: &Snapshot, context: &Cont
         let mut attempts = create.attempts();
         let excess = (attempts.len() + 1).saturating_sub(ATTEMPTS);
         attempts.drain(..excess);
-        return Resolution::Nothing { attempts, proven };
+        return Resolution::Nothing(Earlier { attempts, open: !proven });
     }
     let mut step = Step::new(state.clone(), Action::Wait(LOOK));
     if !create.unresolved {
@@ -95,6 +108,22 @@ pub(super) fn keep_open(mut step: Step, snapshot: &Snapshot) -> Step {
             other => other,
         };
     }
+    step
+}
+
+/// Goes on with a task whose create was answered only when it had been sent before. What those sends made and somebody
+/// deleted is still in lists of a moment ago; the open create keeps it from being imported. What arrives only now is
+/// answered with the task that is there, so until then that one is not deleted, and no other one is made.
+pub(super) fn watch(mut step: Step, snapshot: &Snapshot, left: Duration) -> Step {
+    if matches!(step.action, Action::Delete { .. } | Action::Create { .. }) {
+        return Step::new(snapshot.state.clone(), Action::Wait(left));
+    }
+    step.state.create.clone_from(&snapshot.state.create);
+    step.action = match step.action {
+        Action::Finish => Action::Wait(left),
+        Action::Wait(wait) => Action::Wait(wait.min(left)),
+        other => other,
+    };
     step
 }
 
