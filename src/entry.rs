@@ -36,8 +36,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         telemetry::start(&logs)?;
     }
     let settings = settings?;
-    // A worker for each core of the instance (Flex Consumption: one up to 2 GB, two at 4 GB).
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One thread: an instance of Flex Consumption has one core or less (up to 2 GB), and workers beside each other hand
+    // every request to and fro between the connection, Redis and the connection again.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         let app = App::new(settings, SystemClock::shared(), SystemRng::shared())?;
         match command {
