@@ -8,8 +8,9 @@ use crate::{
     world::{Direction, StoreError, World},
 };
 
-/// Parts of a large key space in one cycle of the periodic mode, beside the one of the sweep.
-const PARTS: usize = 19;
+/// Parts of a large key space in one cycle of the periodic mode, beside the one of the sweep: as many as a running
+/// engine looks at between two sweeps.
+const PARTS: usize = 29;
 
 impl<W: World> Engine<W> {
     pub(super) async fn sweep_loop(&self) {

@@ -91,7 +91,7 @@ pub(super) fn resolve(state: &mut TaskState, snapshot: &Snapshot, context: &Cont
 }
 
 /// Goes on with a create that was not sent again and is not proven to have made nothing: its task may appear yet.
-pub(super) fn keep_open(mut step: Step, snapshot: &Snapshot) -> Step {
+pub(super) fn keep_open(step: Step, snapshot: &Snapshot) -> Step {
     let was_mapped = snapshot.state.planner_id.is_some();
     if step.state.create.is_some() || (step.state.planner_id.is_some() && !was_mapped) {
         return step;
@@ -99,12 +99,17 @@ pub(super) fn keep_open(mut step: Step, snapshot: &Snapshot) -> Step {
     if step.forget && was_mapped {
         return Step::new(snapshot.state.clone(), Action::Wait(LOOK));
     }
+    still_looking(step, snapshot, LOOK)
+}
+
+/// The step with the create as it was, looked at again within that time: also where the document waits for longer, for
+/// what was sent before may show up any time.
+fn still_looking(mut step: Step, snapshot: &Snapshot, within: Duration) -> Step {
     if !step.forget {
         step.state.create.clone_from(&snapshot.state.create);
         step.action = match step.action {
-            Action::Finish => Action::Wait(LOOK),
-            // Also where the document waits for longer: what was sent before may show up any time.
-            Action::Wait(wait) => Action::Wait(wait.min(LOOK)),
+            Action::Finish => Action::Wait(within),
+            Action::Wait(wait) => Action::Wait(wait.min(within)),
             other => other,
         };
     }
@@ -114,17 +119,11 @@ pub(super) fn keep_open(mut step: Step, snapshot: &Snapshot) -> Step {
 /// Goes on with a task whose create was answered only when it had been sent before. What those sends made and somebody
 /// deleted is still in lists of a moment ago; the open create keeps it from being imported. What arrives only now is
 /// answered with the task that is there, so until then that one is not deleted, and no other one is made.
-pub(super) fn watch(mut step: Step, snapshot: &Snapshot, left: Duration) -> Step {
+pub(super) fn watch(step: Step, snapshot: &Snapshot, left: Duration) -> Step {
     if matches!(step.action, Action::Delete { .. } | Action::Create { .. }) {
         return Step::new(snapshot.state.clone(), Action::Wait(left));
     }
-    step.state.create.clone_from(&snapshot.state.create);
-    step.action = match step.action {
-        Action::Finish => Action::Wait(left),
-        Action::Wait(wait) => Action::Wait(wait.min(left)),
-        other => other,
-    };
-    step
+    still_looking(step, snapshot, left)
 }
 
 /// Every synced plan was listed twice since what was sent must have arrived, and no list held a task that may be it.
