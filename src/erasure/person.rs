@@ -150,13 +150,9 @@ impl Person {
 
     /// Takes the person out of what the sync remembers of a task; says whether they were in it.
     pub fn take_out_of_state(&self, state: &mut TaskState) -> bool {
-        let mut found =
-            self.take_out_of_fields(&mut state.base) | self.take_out_of_fields(&mut state.current);
-        if let Some(remote) = &mut state.remote {
-            found |= self.take_out_of_fields(&mut remote.fields);
-        }
-        if let Some(create) = &mut state.create {
-            found |= self.take_out_of_fields(&mut create.fields);
+        let mut found = false;
+        for fields in state.fields_mut() {
+            found |= self.take_out_of_fields(fields);
         }
         for intent in &mut state.intents {
             found |= self.take_out_of_value(&mut intent.value);
@@ -205,6 +201,7 @@ pub fn strip(value: &mut Json, is_erased: &impl Fn(&str) -> bool) {
 
 #[cfg(test)]
 mod tests {
+    use annika_sync::state::{Attempt, Create, Leaving, Remote};
     use serde_json::json;
 
     use super::*;
@@ -256,9 +253,29 @@ mod tests {
             (Field::Assignees, people(&["fbab97d0", "other"])),
             (Field::Title, Value::Text("alex wilber".into())),
         ]);
-        let mut state = TaskState { base: fields.clone(), current: fields, ..TaskState::default() };
+        let remote = Remote { fields: fields.clone(), ..Remote::default() };
+        let mut state = TaskState {
+            base: fields.clone(),
+            current: fields.clone(),
+            created_with: fields.clone(),
+            remote: Some(remote.clone()),
+            create: Some(Create {
+                fields: fields.clone(),
+                earlier: vec![Attempt { fields: fields.clone(), sent_at: 1 }],
+                ..Create::default()
+            }),
+            leaving: Some(Leaving {
+                base: fields.clone(),
+                handed: fields.clone(),
+                seen: Some(remote),
+                ..Leaving::default()
+            }),
+            ..TaskState::default()
+        };
         assert!(alex().take_out_of_state(&mut state));
-        assert_eq!(state.base[&Field::Assignees], people(&["other"]));
+        let text = serde_json::to_string(&state).expect("JSON");
+        assert!(!text.contains("fbab97d0"), "{text}");
+        assert_eq!(text.matches("other").count(), 9, "everybody else stays: {text}");
         assert_eq!(state.current[&Field::Title], Value::Text("alex wilber".into()));
         assert!(!alex().take_out_of_state(&mut state));
     }

@@ -348,6 +348,23 @@ pub struct Gone {
 }
 
 impl TaskState {
+    /// Every set of values that is remembered, for whoever has to take something out of all of them. Single values are
+    /// in [`TaskState::intents`]; what is remembered beside them is fingerprints.
+    pub fn fields_mut(&mut self) -> Vec<&mut Fields> {
+        let Self { base, current, created_with, remote, create, leaving, .. } = self;
+        let mut all = vec![base, current, created_with];
+        all.extend(remote.as_mut().map(|remote| &mut remote.fields));
+        if let Some(Create { fields, earlier, .. }) = create {
+            all.push(fields);
+            all.extend(earlier.iter_mut().map(|attempt| &mut attempt.fields));
+        }
+        if let Some(Leaving { base, handed, seen, .. }) = leaving {
+            all.extend([base, handed]);
+            all.extend(seen.as_mut().map(|seen| &mut seen.fields));
+        }
+        all
+    }
+
     /// Remembers the document that was just written under `rev`.
     ///
     /// `shown` is what the document says, in its own spelling of values.
