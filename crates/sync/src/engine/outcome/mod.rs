@@ -1,17 +1,19 @@
 //! What an outcome of Graph means: applied, surely not applied, or unknown — and what is done about each.
 
+mod created;
+mod left;
+
 use std::time::Duration;
 
 use serde_json::Value as Json;
 
 use super::{Engine, task::Task};
 use crate::{
-    blocks::is_plan_limit,
     etag,
     lens::{self, Fields},
     mutants::{Mutant, removed},
     plan::{self, Action, GONE_APART_MS, Problem},
-    state::{Gone, Remote, TaskState},
+    state::{Gone, TaskState},
     world::{Direction, Event, FoundUser, GraphOutcome, Local, World},
 };
 
@@ -25,10 +27,6 @@ pub(super) enum After {
 
 /// Refusals that may end by themselves are tried again after this long, then half as often each time, ms.
 const PARKED_MS: i64 = 15 * 60 * 1000;
-/// Refusals of the old task of a move count as answers that it is gone when they are so far apart, ms.
-const CLOSED_MS: i64 = 5 * 60 * 1000;
-/// The task that stands for those that a full plan keeps out asks no more than they do; how soon it joins them, ms.
-const TOLD_MS: i64 = 30_000;
 /// Conflict answers in a row before a longer wait.
 const CONFLICTS: u32 = 5;
 /// The longest wait for Graph to agree with itself.
@@ -250,93 +248,6 @@ impl<W: World> Engine<W> {
         After::Plan
     }
 
-    async fn created(&self, task: &mut Task, class: Class) -> After {
-        let Some(create) = task.state().create.clone() else { return After::Plan };
-        let now = self.world.now_ms();
-        match class {
-            Class::Applied(Some(body)) if body.get("id").and_then(Json::as_str).is_some() => {
-                let planner_id = body.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
-                if let Err(error) = self.plan_has_room(&create.plan).await {
-                    self.store_failed("keep_blocks", &error);
-                }
-                let state = task.state();
-                let op = if state.planner_id.is_some() { "move" } else { "create" };
-                state.create = create.clone().answered(now);
-                state.attempts = 0;
-                // With an id of ours it may be the task of an earlier send, which somebody has filled since.
-                let some = |name: &str| body.get(name).and_then(Json::as_i64).is_some_and(|count| count > 0);
-                let filled = body.get("hasDescription").and_then(Json::as_bool) == Some(true)
-                    || some("checklistItemCount")
-                    || some("referenceCount");
-                plan::adopt(state, &plan::closest(&create, &body), &planner_id, &body);
-                if filled {
-                    state.need_details = true;
-                } else if let Some(remote) = state.remote.as_mut() {
-                    for (field, nothing) in plan::no_details() {
-                        remote.fields.entry(field).or_insert(nothing);
-                    }
-                    state.need_details = false;
-                } else {
-                    state.need_get = true;
-                }
-                task.op = op;
-                task.snapshot.absent_lists = 0;
-                task.snapshot.observed_etag = None;
-                task.posted = true;
-                task.uploaded = create.fields.keys().copied().collect();
-                task.shown = true;
-                task.snapshot.observed = Some(body.clone());
-                task.raw = Some(body);
-                After::Plan
-            }
-            Class::Applied(_) | Class::Unknown => {
-                self.count("creates_of_unknown_outcome", 1);
-                if create.external_id.is_none() {
-                    return After::Plan;
-                }
-                self.try_later(task)
-            }
-            Class::NotSent => {
-                task.state().create = create.without_last();
-                self.try_later(task)
-            }
-            Class::Throttled(retry_after) => {
-                task.state().create = create.without_last();
-                self.pause_for(retry_after).await
-            }
-            Class::Conflict => {
-                task.state().create = create.without_last();
-                self.reject(task, 409, None, PARKED_MS);
-                // Sends before it are still looked for.
-                After::Plan
-            }
-            Class::Absent(status) => {
-                task.state().create = create.without_last();
-                self.reject(task, status, None, PARKED_MS);
-                // Sends before it are still looked for.
-                After::Plan
-            }
-            Class::Rejected(status, body) if is_plan_limit(error_code(body.as_ref())) => {
-                let plan = create.plan.clone();
-                task.state().create = create.without_last();
-                let code = error_code(body.as_ref()).to_owned();
-                match self.plan_is_full(&plan, &code, &task.claim.id).await {
-                    Ok(Some(wait)) => return After::Wait(wait),
-                    Ok(None) => {}
-                    Err(error) => self.store_failed("keep_blocks", &error),
-                }
-                self.reject(task, status, body.as_ref(), TOLD_MS);
-                After::Plan
-            }
-            Class::Rejected(status, body) => {
-                task.state().create = create.without_last();
-                let retry = if is_limit(body.as_ref()) { PARKED_MS } else { 0 };
-                self.reject(task, status, body.as_ref(), retry);
-                After::Plan
-            }
-        }
-    }
-
     async fn patched(&self, task: &mut Task, changes: &Fields, is_details: bool, class: Class) -> After {
         match class {
             Class::Unknown => {}
@@ -432,88 +343,6 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// The old task of one that was moved to another plan.
-    async fn read_left(&self, task: &mut Task, got_task: Option<Class>, got_details: Option<Class>) -> After {
-        let now = self.world.now_ms();
-        match (got_task, got_details) {
-            (Some(Class::Applied(Some(body))), Some(Class::Applied(Some(details)))) => {
-                let etag = |json: &Json| json.get("@odata.etag").and_then(Json::as_str).map(str::to_owned);
-                let fields = lens::planner::fields(&body, Some(&details));
-                let seen =
-                    etag(&body).map(|seen| Remote { etag: seen, details_etag: etag(&details), fields });
-                let state = task.state();
-                state.attempts = 0;
-                if let Some(leaving) = state.leaving.as_mut() {
-                    (leaving.seen, leaving.read_at, leaving.answers) = (seen, now, 0);
-                }
-                After::Plan
-            }
-            (Some(Class::Absent(403)), _) => {
-                // Its plan may be closed for a while.
-                count_left(task.state(), now, CLOSED_MS);
-                After::Wait(LONGEST)
-            }
-            (Some(Class::Absent(_)), _) => {
-                count_left(task.state(), now, GONE_APART_MS);
-                After::Plan
-            }
-            (Some(Class::Applied(_)), Some(Class::Absent(_)) | None) => {
-                self.unread(task, Class::Unknown).await
-            }
-            (Some(Class::Applied(_)), Some(other)) | (Some(other), _) => self.unread(task, other).await,
-            (None, _) => self.unread(task, Class::Unknown).await,
-        }
-    }
-
-    /// What was handed over comes down as an edit of the new task; what is there of it then is asked for again.
-    async fn handed_over(&self, task: &mut Task, is_details: bool, class: Class) -> After {
-        match class {
-            Class::Applied(body) => {
-                apply_sent(task, &Fields::new(), is_details, body);
-                After::Plan
-            }
-            Class::Conflict => {
-                task.state().need_get = true;
-                After::Plan
-            }
-            Class::Absent(status) => {
-                let now = self.world.now_ms();
-                missed(task, now, status);
-                After::Plan
-            }
-            Class::Throttled(retry_after) => self.pause_for(retry_after).await,
-            Class::Rejected(status, body) => {
-                self.reject(task, status, body.as_ref(), PARKED_MS);
-                After::Plan
-            }
-            Class::NotSent | Class::Unknown => {
-                task.state().need_get = true;
-                self.try_later(task)
-            }
-        }
-    }
-
-    async fn deleted_left(&self, task: &mut Task, class: Class) -> After {
-        if let Some(leaving) = task.state().leaving.as_mut() {
-            leaving.seen = None;
-        }
-        match class {
-            Class::Applied(_) => {
-                task.state().leaving = None;
-                self.count("moves", 1);
-                After::Plan
-            }
-            Class::Conflict => After::Plan,
-            Class::Absent(_) => After::Wait(LONGEST),
-            Class::Throttled(retry_after) => self.pause_for(retry_after).await,
-            Class::Rejected(status, body) => {
-                self.reject(task, status, body.as_ref(), PARKED_MS);
-                After::Plan
-            }
-            Class::NotSent | Class::Unknown => self.try_later(task),
-        }
-    }
-
     async fn pause_for(&self, retry_after: Option<Duration>) -> After {
         self.throttled(retry_after).await;
         After::Wait(self.pause_left().unwrap_or(Duration::from_secs(1)))
@@ -591,15 +420,6 @@ fn missed(task: &mut Task, now: i64, status: u16) {
         gone.lists = gone.lists.max((absent + 1).saturating_sub(plan::LISTS));
     }
     state.gone = Some(gone);
-}
-
-/// One more answer that the old task of a move is not there.
-fn count_left(state: &mut TaskState, now: i64, apart: i64) {
-    let Some(leaving) = state.leaving.as_mut() else { return };
-    leaving.seen = None;
-    if leaving.answers == 0 || now - leaving.last >= apart {
-        (leaving.answers, leaving.last) = (leaving.answers + 1, now);
-    }
 }
 
 fn set_details(state: &mut TaskState, details: &Json) {
